@@ -1,0 +1,159 @@
+"""Pictures and sounds as the model's inputs (notebook 01).
+
+Reading is Pillow's and libsndfile's work, resampling and mel filters are
+torchaudio's; this file fixes the choices and refuses what it cannot make right.
+
+    >>> image = load_image("dog.jpg", size=96)        # (3, 96, 96) in [0, 1]
+    >>> wave = load_audio("dog.ogg", LAPTOP_AUDIO)    # (48000,) in [-1, 1]
+    >>> spectrogram(wave[None], LAPTOP_AUDIO).shape   # (1, 1, 64, 150)
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from PIL import Image, ImageOps
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as the release normalises
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """How a wave becomes a spectrogram: decibels of a mel power spectrum.
+
+    Bands of power are 10 log10(max(power, 1e-10)); then `floor` dB becomes 0 and
+    `floor + span` dB becomes 1 (span 1, floor 0: plain decibels).
+    `silence` is what no sound at all reads after that: the value that masks fill in.
+    """
+
+    sample_rate: int = 16_000  # Hz
+    seconds: float = 3.0
+    n_fft: int = 1024
+    hop: int = 320  # samples: 20 ms
+    n_mels: int = 64
+    f_max: float = 4_000.0  # Hz; SoundStamps is silent above
+    frames: int = 150
+    floor: float = -60.0  # dB
+    span: float = 80.0  # dB
+    clip: bool = True  # below the floor is the floor
+
+    @property
+    def samples(self):
+        return round(self.sample_rate * self.seconds)
+
+    @property
+    def silence(self):
+        return 0.0 if self.clip else (-100.0 - self.floor) / self.span
+
+
+LAPTOP_AUDIO = AudioConfig()
+# The release: reference settings of the published weights, 257 x 670.
+RELEASE_AUDIO = AudioConfig(
+    seconds=10.0, n_fft=512, hop=239, n_mels=257, f_max=8_000.0, frames=670,
+    floor=0.0, span=1.0, clip=False,
+)
+
+
+def load_image(path, size):
+    """A picture, squashed to a square, as (3, size, size) in [0, 1].
+
+    Greyscale becomes RGB, transparency is laid on white, a camera's rotation
+    tag is obeyed. Squashed, not cropped: the boxes of the benchmarks are given
+    in shares of the whole frame. OSError names a file that cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("I", "I;16", "F"):  # 16-bit greyscale
+                pixels = np.asarray(image, dtype=np.float32)
+                image = Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image)
+            image = image.convert("RGB").resize((size, size), Image.BILINEAR)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no picture at {path}") from error
+    except (OSError, SyntaxError) as error:
+        raise OSError(f"{path} is damaged or no picture: {error}") from error
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
+def load_audio(path, config=LAPTOP_AUDIO):
+    """A sound as (config.samples,): channels averaged, resampled, cut or tiled.
+
+    A longer file gives its middle; a shorter one is repeated, as the release
+    does. Silence stays silence. OSError names a file that cannot be read,
+    ValueError one with no samples or with samples that are not numbers.
+    """
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise OSError(
+            f"{path} is missing, damaged or no sound that libsndfile reads "
+            f"(wav, flac, ogg, mp3): {error}"
+        ) from error
+    if len(wave) == 0:
+        raise ValueError(f"{path} holds no samples")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{path} holds samples that are not finite numbers")
+    wave = torch.from_numpy(wave).mean(1)
+    wave = torchaudio.functional.resample(wave, rate, config.sample_rate)
+    return fit_length(wave, config.samples)
+
+
+def fit_length(wave, samples):
+    """The middle `samples` of a wave (…, T), repeated first if it is shorter."""
+    length = wave.shape[-1]
+    if length < samples:
+        repeats = [1] * (wave.ndim - 1) + [-(-samples // length)]
+        return wave.repeat(repeats)[..., :samples]
+    start = (length - samples) // 2
+    return wave[..., start : start + samples]
+
+
+@lru_cache
+def _mel(config, device):
+    with warnings.catch_warnings():
+        # 257 bands on 257 bins leave some empty: the release's choice
+        warnings.filterwarnings("ignore", message="At least one mel filterbank")
+        return torchaudio.transforms.MelSpectrogram(
+            config.sample_rate, n_fft=config.n_fft, hop_length=config.hop,
+            n_mels=config.n_mels, f_max=config.f_max, power=2,
+        ).to(device)
+
+
+def spectrogram(waves, config=LAPTOP_AUDIO):
+    """Waves (B, samples), float in [-1, 1] or int16, to (B, 1, n_mels, frames).
+
+    ValueError for another shape or length, and for samples that are not finite.
+    """
+    if waves.ndim != 2 or waves.shape[1] != config.samples:
+        raise ValueError(
+            f"waves have shape {tuple(waves.shape)}; need (B, {config.samples}): "
+            f"{config.seconds:g} s at {config.sample_rate} Hz (see fit_length)"
+        )
+    if waves.dtype == torch.int16:
+        waves = waves / 32768
+    if not torch.isfinite(waves).all():
+        raise ValueError("waves hold samples that are not finite numbers")
+    power = _mel(config, waves.device)(waves.float())[..., : config.frames]
+    decibels = 10 * power.clamp(min=1e-10).log10()
+    scaled = (decibels - config.floor) / config.span
+    return (scaled.clamp(min=0) if config.clip else scaled)[:, None]
+
+
+def normalise(images):
+    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images have shape {tuple(images.shape)}; need (B, 3, H, W)")
+    if images.dtype == torch.uint8:
+        images = images / 255
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(STD, device=images.device)[:, None, None]
+    return (images - mean) / std

@@ -1,0 +1,164 @@
+"""Two encoders and a cosine between them (notebook 03; section 3.2, eq. 2 and 3).
+
+    >>> model = SoundLocaliser.from_preset("laptop")
+    >>> similarity = model(images, spectrograms)     # (B, B, 12, 12)
+    >>> response = similarity[0, 0]                  # image 0 against its sound
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO, AudioConfig, normalise, spectrogram
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Size of the two encoders and of what they see."""
+
+    image_size: int = 224  # pixels
+    width: int = 64  # channels of the first stage; doubles at every stage
+    blocks: tuple = (2, 2, 2, 2)  # residual blocks a stage: ResNet-18
+    strides: tuple = (1, 2, 2, 1)  # 224 -> 14: the last stage does not shrink
+    pool: bool = True  # max-pool after the first convolution
+    audio: AudioConfig = field(default=RELEASE_AUDIO)
+
+    @classmethod
+    def from_dict(cls, values):
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**{**values, "audio": AudioConfig(**values["audio"])})
+
+
+PRESETS = {
+    # two ResNet-18: 224² -> 14 × 14 × 512, 257 × 670 -> 512
+    "paper": ModelConfig(),
+    # 96² -> 12 × 12 × 128. One block a stage, so that a cell sees its
+    # neighbourhood: where it sees the whole picture, maps peak in a corner.
+    "laptop": ModelConfig(
+        image_size=96, width=16, blocks=(1, 1, 1, 1), strides=(1, 2, 2, 1),
+        pool=False, audio=LAPTOP_AUDIO,
+    ),
+}
+
+
+def encoder(channels, config):
+    """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w) ≥ 0."""
+    width = config.width
+    layers = [
+        nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    if config.pool:
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+    for stage, (blocks, stride) in enumerate(zip(config.blocks, config.strides)):
+        out = config.width * 2**stage
+        for block in range(blocks):
+            step = stride if block == 0 else 1
+            shortcut = None
+            if step != 1 or width != out:
+                shortcut = nn.Sequential(
+                    nn.Conv2d(width, out, 1, stride=step, bias=False),
+                    nn.BatchNorm2d(out),
+                )
+            layers.append(BasicBlock(width, out, step, shortcut))
+            width = out
+    network = nn.Sequential(*layers)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+class SoundLocaliser(nn.Module):
+    """Image and sound to a map of where the sound comes from."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.image_encoder = encoder(3, config)
+        self.audio_encoder = encoder(1, config)
+
+    @classmethod
+    def from_preset(cls, name):
+        """A fresh model: "paper" or "laptop". Seed with torch.manual_seed."""
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {name!r}; known are {', '.join(PRESETS)}")
+        return cls(PRESETS[name])
+
+    def embed_image(self, images):
+        """(B, 3, H, W), normalised as `media.normalise` does, to (B, C, h, w).
+
+        A unit vector per cell (eq. 2); features follow a ReLU, so cosines are ≥ 0.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images have shape {tuple(images.shape)}; need (B, 3, H, W)"
+            )
+        return F.normalize(self.image_encoder(images).float(), dim=1)
+
+    def embed_audio(self, spectrograms):
+        """(B, 1, F, T) to a unit vector per clip (B, C): the maximum over cells."""
+        if spectrograms.ndim != 4 or spectrograms.shape[1] != 1:
+            raise ValueError(
+                f"spectrograms have shape {tuple(spectrograms.shape)}; need (B, 1, F, T)"
+            )
+        return F.normalize(self.audio_encoder(spectrograms).float().amax((2, 3)), dim=1)
+
+    def forward(self, images, spectrograms):
+        """Similarity (B, B', h, w): `[i, j]` is image i against sound j (eq. 3)."""
+        return respond(self.embed_image(images), self.embed_audio(spectrograms))
+
+    @torch.no_grad()
+    def predict(self, images, waves):
+        """Response maps (B, h, w) of pictures and their own sounds, in eval mode.
+
+        images (B, 3, S, S) in [0, 1] or uint8; waves (B, samples).
+        """
+        was_training = self.training
+        self.eval()
+        v = self.embed_image(normalise(images))  # (B, C, h, w)
+        a = self.embed_audio(spectrogram(waves, self.config.audio))  # (B, C)
+        self.train(was_training)
+        return torch.einsum("bchw,bc->bhw", v, a)
+
+    def save(self, folder, **card):
+        """Write model.safetensors and model.json (configuration and `card`)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), folder / "model.safetensors")
+        text = json.dumps({"model": asdict(self.config), **card}, indent=2)
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder):
+        """The model that `save` wrote into a folder, in eval mode."""
+        folder = Path(folder)
+        for name in ("model.safetensors", "model.json"):
+            if not (folder / name).exists():
+                raise FileNotFoundError(
+                    f"{folder / name} is missing: train one (notebook 05) or give "
+                    "the folder of a checkpoint"
+                )
+        try:
+            card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            model = cls(ModelConfig.from_dict(card["model"]))
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
+        return model.eval()
+
+
+def respond(v, a):
+    """Cosine of every cell of every image with every sound, in one product.
+
+    v (I, C, h, w) and a (J, C), unit vectors, to (I, J, h, w): eq. 3.
+    """
+    return (a @ v.flatten(2)).unflatten(2, v.shape[2:])
