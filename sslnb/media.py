@@ -5,7 +5,7 @@ torchaudio's; this file fixes the choices and refuses what it cannot make right.
 
     >>> image = load_image("dog.jpg", size=96)        # (3, 96, 96) in [0, 1]
     >>> wave = load_audio("dog.ogg", LAPTOP_AUDIO)    # (48000,) in [-1, 1]
-    >>> spectrogram(wave[None], LAPTOP_AUDIO).shape   # (1, 1, 64, 150)
+    >>> spectrogram(wave[None], LAPTOP_AUDIO).shape   # (1, 1, 64, 120)
 """
 
 import warnings
@@ -34,10 +34,10 @@ class AudioConfig:
     sample_rate: int = 16_000  # Hz
     seconds: float = 3.0
     n_fft: int = 1024
-    hop: int = 320  # samples: 20 ms
+    hop: int = 400  # samples: 25 ms
     n_mels: int = 64
     f_max: float = 4_000.0  # Hz; SoundStamps is silent above
-    frames: int = 150
+    frames: int = 120
     floor: float = -60.0  # dB
     span: float = 80.0  # dB
     clip: bool = True  # below the floor is the floor

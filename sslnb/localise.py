@@ -1,0 +1,145 @@
+"""Where the sound is, and how well that was found (notebook 06; section 4.2).
+
+    >>> truth = boxes_to_truth([(0.1, 0.2, 0.6, 0.9)])[None]   # (1, 224, 224)
+    >>> summarise(ciou(responses, truth))                      # {"cIoU": …, "AUC": …}
+
+The protocol is that of LVS and of the paper's released code; every choice that
+moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+SIZE = 224  # pixels: maps and truths are compared at this size
+HALF = SIZE * SIZE // 2
+PROTOCOL = """\
+maps      resized to 224 × 224 (bilinear, align_corners=False), min-max normalised
+mask      p > t, t = the map's own median, sort(p)[224·224/2]: half of the picture
+truth     boxes as int(224·x), rows and columns half open, united; or the visible mask
+cIoU_n    Σ M·g / (Σ g + Σ M·[g = 0])
+cIoU      share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
+AUC       area under that share over thresholds 0, 0.05, … 1
+peak      share of clips whose map has its maximum inside the truth"""
+
+
+def boxes_to_truth(boxes):
+    """Normalised boxes (x0, y0, x1, y1) of one clip to weights (224, 224), 0 or 1.
+
+    Edges become int(224·x), half open; boxes are united. An edge outside of the
+    frame counts as the frame's edge (12 clips of VGG-SS hold a coordinate of
+    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN.
+    """
+    truth = torch.zeros(SIZE, SIZE)
+    for box in boxes:
+        if len(box) != 4 or any(math.isnan(edge) for edge in box):
+            raise ValueError(f"box {box!r}: need (x0, y0, x1, y1) in shares of the frame")
+        x0, y0, x1, y1 = (int(SIZE * min(max(edge, 0), 1)) for edge in box)
+        truth[y0:y1, x0:x1] = 1
+    return truth
+
+
+def resize(responses):
+    """Maps (N, h, w) to (N, 224, 224), min-max normalised to [0, 1].
+
+    A constant map points nowhere: it becomes all zeros, and its mask empty.
+    ValueError for another shape and for a map that is not finite.
+    """
+    responses = torch.as_tensor(responses)
+    if responses.ndim != 3:
+        raise ValueError(f"responses have shape {tuple(responses.shape)}; need (N, h, w)")
+    bad = ~responses.flatten(1).isfinite().all(1)
+    if bad.any():
+        raise ValueError(f"map {bad.nonzero()[0].item()} holds values that are not finite")
+    responses = responses.float()
+    low, high = responses.aminmax(dim=1, keepdim=True)
+    low, high = low.amin(2, keepdim=True), high.amax(2, keepdim=True)
+    responses = (responses - low) / (high - low).clamp(min=1e-12)
+    p = F.interpolate(responses[:, None], (SIZE, SIZE), mode="bilinear")[:, 0]
+    low, high = p.amin((1, 2), keepdim=True), p.amax((1, 2), keepdim=True)
+    return (p - low) / (high - low).clamp(min=1e-12)
+
+
+def median_mask(responses):
+    """Maps (N, h, w) of any size to masks (N, 224, 224): above the map's own median."""
+    p = resize(responses)
+    threshold = p.flatten(1).kthvalue(HALF + 1).values  # sort(p)[HALF]
+    return p > threshold[:, None, None]
+
+
+def ciou(responses, truth):
+    """Consensus IoU (N,) of maps (N, h, w) against weights (N, 224, 224) in [0, 1].
+
+        cIoU_n = Σ M·g / (Σ g + Σ M·[g = 0])
+
+    A weight below 1 is a pixel on which annotators disagree; it counts by its
+    weight in both sums. ValueError where the shapes do not fit.
+    """
+    mask = median_mask(responses)
+    truth = torch.as_tensor(truth)
+    if truth.shape != mask.shape:
+        raise ValueError(f"truth has shape {tuple(truth.shape)}; need {tuple(mask.shape)}")
+    truth = truth.to(mask.device, torch.float32)
+    inside = (mask * truth).sum((1, 2))
+    outside = (mask & (truth == 0)).sum((1, 2))
+    return inside / (truth.sum((1, 2)) + outside)
+
+
+def ceiling(truth):
+    """Best cIoU (N,) that any mask of half the picture can reach on truth (N, 224, 224)."""
+    weights = torch.as_tensor(truth).float().flatten(1).sort(1, descending=True).values
+    inside = weights[:, : HALF - 1].sum(1)  # p > sort(p)[HALF] keeps HALF - 1 pixels
+    outside = (weights[:, : HALF - 1] == 0).sum(1)
+    return inside / (weights.sum(1) + outside)
+
+
+def centred_disc(count=1):
+    """Maps (count, 224, 224) that fall off from the centre: a guess with no model."""
+    axis = torch.arange(SIZE) - (SIZE - 1) / 2
+    return -(axis[:, None].square() + axis.square()).sqrt().expand(count, SIZE, SIZE)
+
+
+def peak_hit(responses, truth):
+    """Does the map's maximum lie inside the truth? (N,) of bool: the pointing game."""
+    peak = resize(responses).flatten(1).argmax(1, keepdim=True)
+    return torch.as_tensor(truth).flatten(1).to(peak.device).gather(1, peak)[:, 0] > 0
+
+
+def summarise(ciou):
+    """cIoU of clips (N,) to {"cIoU": success rate at 0.5, "AUC": …} as fractions."""
+    ciou = torch.as_tensor(ciou)
+    if ciou.ndim != 1 or len(ciou) == 0:
+        raise ValueError(f"cIoU has shape {tuple(ciou.shape)}; need (N,), N ≥ 1")
+    thresholds = torch.arange(21, device=ciou.device) * 0.05
+    success = (ciou[:, None] >= thresholds).double().mean(0)
+    return {
+        "cIoU": (ciou >= 0.5).double().mean().item(),
+        "AUC": torch.trapezoid(success, dx=0.05).item(),
+    }
+
+
+def truth_of(clips):
+    """Boxes of Clips, united for each clip, as truth (N, 224, 224)."""
+    return torch.stack([boxes_to_truth(boxes) for boxes in clips.boxes])
+
+
+def respond_to(model, clips, batch=64):
+    """Response maps (N, h, w) of a model for Clips, each picture with its own sound."""
+    pairs = zip(clips.images.split(batch), clips.waves.split(batch))
+    return torch.cat([model.predict(images, waves) for images, waves in pairs])
+
+
+def score(responses, clips):
+    """{"cIoU", "AUC", "peak"} as fractions: boxes for the first two, masks for peaks."""
+    scores = summarise(ciou(responses, truth_of(clips)))
+    scores["peak"] = peak_hit(responses, clips.masks).double().mean().item()
+    return scores
+
+
+def baselines(clips):
+    """Scores to set beside every model: the centred disc and the ceiling of half a picture."""
+    return {
+        "centred disc": score(centred_disc(len(clips)), clips),
+        "best half-image": summarise(ceiling(truth_of(clips))),
+    }
