@@ -133,7 +133,8 @@ class SoundLocaliser(nn.Module):
         """Write model.safetensors and model.json (configuration and `card`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.state_dict(), folder / "model.safetensors")
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
         text = json.dumps({"model": asdict(self.config), **card}, indent=2)
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
 
