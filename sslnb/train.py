@@ -16,7 +16,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -61,6 +61,9 @@ class TrainConfig:
     crop: tuple = (0.3, 1.0)  # T_geo: range of the crop's share of the area
     scale_p: float = 0.5  # T_geo: how often the content shrinks to half
     mix_largest: float = 0.65  # α of eq. 4 in the last epoch
+    # Share of the run over which T_app and T_mask become as frequent as the paper
+    # has them; 0: from the start, as in the paper. A short run needs an easy start.
+    curriculum: float = 0.4
     precision: str = "bf16"  # of the encoders; or "fp32". Losses are always fp32
 
     def __post_init__(self):
@@ -90,7 +93,19 @@ def learning_rate(config, step, steps):
     return config.rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def draw_views(config, images, generator):
+def strength_at(config, epoch):
+    """How frequent T_app and T_mask are in an epoch, 0 to 1 of their own p."""
+    rising = config.curriculum * config.epochs
+    return min(1.0, epoch / rising) if rising else 1.0
+
+
+def scaled(transform, strength):
+    """A transform with every probability (a field named …_p) times `strength`."""
+    names = [field.name for field in fields(transform) if field.name.endswith("_p")]
+    return replace(transform, **{n: getattr(transform, n) * strength for n in names})
+
+
+def draw_views(config, images, generator, strength=1.0):
     """Two views of images (B, 3, S, S) in [0, 1], and the theta between them.
 
     View 1 has T_app; view 2 its own T_app, then T_geo (figure 2). A model without
@@ -99,6 +114,7 @@ def draw_views(config, images, generator):
     size = images.shape[-1]
     # the blur of appendix A.1 is meant for pictures of 224 pixels
     appearance = augment.Appearance(sigma=(0.1 * size / 224, 2.0 * size / 224))
+    appearance = scaled(appearance, strength)
     geometric = augment.Geometric(crop=config.crop, scale_p=config.scale_p)
     if "app" not in config.parts:
         return images, images, None
@@ -111,7 +127,7 @@ def draw_views(config, images, generator):
     return view_1, view_2, geometric.draw(len(images), generator)
 
 
-def loss_of_batch(model, config, images, spectrograms, generator):
+def loss_of_batch(model, config, images, spectrograms, generator, strength=1.0):
     """Total loss (eq. 11) of images (B, 3, S, S) and spectrograms (B, 1, F, T).
 
     Returns the scalar and its parts. The sound is encoded once: both branches
@@ -125,7 +141,7 @@ def loss_of_batch(model, config, images, spectrograms, generator):
             return encoder(x)
 
     if "mask" in config.parts:
-        draw = augment.Mask().draw(len(images), generator)
+        draw = scaled(augment.Mask(), strength).draw(len(images), generator)
         fill = model.config.audio.silence
         spectrograms = augment.apply_mask(spectrograms, draw, fill)
     a = encode(model.embed_audio, spectrograms)  # (B, C)
@@ -138,7 +154,7 @@ def loss_of_batch(model, config, images, spectrograms, generator):
         )
         return loss, similarity.diagonal().permute(2, 0, 1)  # own maps (B, h, w)
 
-    view_1, view_2, theta = draw_views(config, images, generator)
+    view_1, view_2, theta = draw_views(config, images, generator, strength)
     loss_1, response_1 = contrast(normalise(view_1))
     if view_2 is view_1:
         return 2 * loss_1, {"contrastive": loss_1.item()}
@@ -210,6 +226,7 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
             similar = augment.most_similar(embed_sounds(model, sounds)).cpu()
             alpha = augment.mixing_weight(epoch, config.epochs, config.mix_largest)
 
+        strength = strength_at(config, epoch)
         model.train()
         parts = batches(len(clips), config, shuffle)
         sums = {}
@@ -218,7 +235,9 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
             heard = sounds[index].to(device)  # (B, 1, F, T)
             if "mix" in config.parts:
                 heard = augment.mix(heard, sounds[similar[index]].to(device), alpha)
-            loss, terms = loss_of_batch(model, config, images, heard, generator)
+            loss, terms = loss_of_batch(
+                model, config, images, heard, generator, strength
+            )
             if not loss.isfinite():
                 names = ", ".join(clips.names[i] for i in index)
                 raise FloatingPointError(

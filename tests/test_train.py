@@ -1,0 +1,310 @@
+"""The training loop: schedules, parts of table 1, resuming, and what it refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslnb import localise
+from sslnb import train as training
+from sslnb.data import load_scenes
+from sslnb.losses import contrastive_loss, equivariance_loss
+from sslnb.media import normalise, spectrogram
+from sslnb.model import SoundLocaliser, respond
+from sslnb.train import (
+    TABLE_1, TrainConfig, batches, draw_views, learning_rate, loss_of_batch,
+    strength_at, train,
+)
+
+TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return load_scenes("train", 16)
+
+
+@pytest.fixture(scope="module")
+def val():
+    return load_scenes("val", 6)
+
+
+def same_state(one, other):
+    a, b = (load_file(folder / "state.safetensors") for folder in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def fresh():
+    torch.manual_seed(0)
+    return SoundLocaliser.from_preset("laptop")
+
+
+# --- configuration and schedules ---------------------------------------------
+
+
+@pytest.mark.parametrize("field, value, need", [
+    ("preset", "desktop", "paper or laptop"),
+    ("model", "G", "A to F"),
+    ("epochs", 0, "1 or more"),
+    ("batch", 1, "unpaired"),
+    ("form", "letter", "release or paper"),
+    ("precision", "fp8", "bf16 or fp32"),
+])
+def test_a_wrong_field_is_named_with_what_would_be_right(field, value, need):
+    with pytest.raises(ValueError, match=f"{field} is .*{need}"):
+        TrainConfig(**{field: value})
+
+
+def test_an_unknown_field_is_an_error():
+    with pytest.raises(TypeError, match="learning_rate"):
+        TrainConfig(learning_rate=1e-3)
+
+
+def test_configuration_survives_json():
+    assert TrainConfig(**json.loads(json.dumps(asdict(TINY)))) == TINY
+
+
+def test_rate_rises_to_its_peak_and_falls_to_nothing():
+    rates = [learning_rate(TINY, step, 1_000) for step in range(1_000)]
+    top = rates.index(max(rates))
+    assert abs(top - 100) <= 1 and max(rates) == pytest.approx(TINY.rate, rel=0.02)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 1e-5 * TINY.rate
+
+
+def test_curriculum_rises_to_full_strength_and_zero_means_none():
+    rising = replace(TINY, epochs=10, curriculum=0.4)
+    assert [strength_at(rising, e) for e in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert strength_at(TINY, 0) == 1
+
+
+@pytest.mark.parametrize("count", [2, 8, 9, 16, 17, 23])
+def test_every_clip_is_seen_once_and_never_alone(count):
+    parts = batches(count, TINY, torch.Generator().manual_seed(0))
+    assert Counter(torch.cat(parts).tolist()) == Counter(range(count))
+    assert min(map(len, parts)) >= 2
+
+
+def test_table_1_adds_one_part_at_a_time():
+    names = list(TABLE_1)
+    assert names == list("ABCDEF")
+    for one, other in zip(names, names[1:]):
+        assert set(TABLE_1[one]) < set(TABLE_1[other])
+
+
+# --- one batch -----------------------------------------------------------------
+
+
+def test_loss_of_f_is_equation_11(clips):
+    """Encoded twice where the module encodes the sound once."""
+    model, config = fresh(), replace(TINY, model="F", geo_weight=3.0)
+    images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
+    loss, parts = loss_of_batch(
+        model, config, images, sounds, torch.Generator().manual_seed(5)
+    )
+    stream = torch.Generator().manual_seed(5)
+    draw = training.augment.Mask().draw(4, stream)
+    heard = training.augment.apply_mask(sounds, draw)
+    view_1, view_2, theta = draw_views(config, images, stream)
+    model = fresh()  # batch-norm has moved
+    s_1 = respond(model.embed_image(normalise(view_1)), model.embed_audio(heard))
+    moved = training.augment.warp(normalise(view_2), theta)
+    s_2 = respond(model.embed_image(moved), model.embed_audio(heard))
+    eps = dict(epsilon=config.epsilon, epsilon_negative=config.epsilon_negative)
+    own_1, own_2 = (torch.stack([s[i, i] for i in range(4)]) for s in (s_1, s_2))
+    geo = equivariance_loss(own_1, own_2, theta)
+    both = contrastive_loss(s_1, **eps) + contrastive_loss(s_2, **eps)
+    assert loss.item() == pytest.approx((both + 3 * geo).item(), rel=1e-4)
+    assert parts["equivariance"] == pytest.approx(geo.item(), rel=1e-3)
+
+
+def test_model_a_sees_and_hears_the_clips_as_they_are(clips):
+    model, config = fresh(), replace(TINY, model="A")
+    images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
+    loss, parts = loss_of_batch(model, config, images, sounds, torch.Generator())
+    similarity = fresh().train()(normalise(images), sounds)
+    eps = dict(epsilon=config.epsilon, epsilon_negative=config.epsilon_negative)
+    assert loss.item() == pytest.approx(2 * contrastive_loss(similarity, **eps).item())
+    assert set(parts) == {"contrastive"}
+
+
+@pytest.mark.parametrize("name", list(TABLE_1))
+def test_every_model_of_table_1_has_its_parts(name, clips):
+    config = replace(TINY, model=name)
+    view_1, view_2, theta = draw_views(
+        config, clips.images[:8] / 255, torch.Generator().manual_seed(0)
+    )
+    assert (view_1 is view_2) == (name == "A")
+    assert (theta is None) == (name in "AB")
+    _, parts = loss_of_batch(
+        fresh(), config, clips.images[:4] / 255, spectrogram(clips.waves[:4]),
+        torch.Generator().manual_seed(0),
+    )
+    assert ("equivariance" in parts) == (name == "F")
+
+
+def test_strength_zero_leaves_looks_alone(clips):
+    images = clips.images[:8] / 255
+    view_1, view_2, _ = draw_views(
+        replace(TINY, model="B"), images, torch.Generator().manual_seed(0), strength=0.0
+    )
+    assert torch.allclose(view_1, images, atol=1e-5)
+    assert torch.allclose(view_2, images, atol=1e-5)
+
+
+def test_bf16_is_near_fp32(clips):
+    images, sounds = clips.images[:8] / 255, spectrogram(clips.waves[:8])
+    losses = [
+        loss_of_batch(fresh(), replace(TINY, precision=precision), images, sounds,
+                      torch.Generator().manual_seed(0))[0].item()
+        for precision in ("fp32", "bf16")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+# --- whole runs ----------------------------------------------------------------
+
+
+def test_a_resumed_run_ends_with_the_same_weights(clips, val, tmp_path):
+    whole = list(train(TINY, clips, val, tmp_path / "whole"))
+    run = train(TINY, clips, val, tmp_path / "stopped")
+    next(run)
+    run.close()
+    rest = list(train(TINY, clips, val, tmp_path / "stopped", resume=True))
+    assert [m["epoch"] for m in rest] == [2]
+    assert same_state(tmp_path / "whole", tmp_path / "stopped")
+    assert rest[0]["loss"] == whole[1]["loss"]
+
+
+KILLED = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, "tests")
+from pathlib import Path
+from sslnb.data import load_scenes
+from sslnb.train import train
+from test_train import TINY
+def tell(batches):
+    for batch in batches:
+        print("step", flush=True)
+        yield batch
+for _ in train(TINY, load_scenes("train", 16), load_scenes("val", 6), Path(sys.argv[1]),
+               progress=tell):
+    print("epoch", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_same_weights(clips, val, tmp_path):
+    """SIGKILL in the middle of the second epoch."""
+    threads = torch.get_num_threads()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "killed")],
+        stdout=subprocess.PIPE, text=True,
+    )
+    seen = []
+    while seen[-2:] != ["epoch", "step"]:
+        seen.append(process.stdout.readline().strip())
+        assert process.poll() is None or seen[-1], "it ended too early"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    torch.set_num_threads(1)
+    try:
+        list(train(TINY, clips, val, tmp_path / "killed", resume=True))
+        list(train(TINY, clips, val, tmp_path / "whole"))
+    finally:
+        torch.set_num_threads(threads)
+    assert same_state(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_the_saved_model_is_the_best_on_val(clips, val, tmp_path):
+    history = list(train(replace(TINY, epochs=3), clips, val, tmp_path))
+    model = SoundLocaliser.load(tmp_path)
+    scores = localise.score(localise.respond_to(model, val), val)
+    assert scores["AUC"] == pytest.approx(max(m["val_AUC"] for m in history))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["training"]["seed"] == TINY.seed and card["clips"] == 16
+
+
+def test_only_val_may_choose(clips, tmp_path):
+    with pytest.raises(ValueError, match="only the split val .* test/0/0"):
+        next(train(TINY, clips, load_scenes("test", 2), tmp_path))
+
+
+def test_one_clip_cannot_train(val, tmp_path):
+    with pytest.raises(ValueError, match="1 clip.*at least two"):
+        next(train(TINY, load_scenes("train", 1), val, tmp_path))
+
+
+def test_another_configuration_cannot_resume(clips, val, tmp_path):
+    next(train(TINY, clips, val, tmp_path))
+    with pytest.raises(ValueError, match="trained with rate = 0.00.*not 0.5"):
+        next(train(replace(TINY, rate=0.5), clips, val, tmp_path, resume=True))
+
+
+def test_nothing_to_resume_and_a_damaged_state_are_said(clips, val, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        next(train(TINY, clips, val, tmp_path, resume=True))
+    (tmp_path / "state.safetensors").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match="state.safetensors is damaged"):
+        next(train(TINY, clips, val, tmp_path, resume=True))
+
+
+def test_a_loss_that_is_no_number_names_step_and_clips(clips, val, tmp_path, monkeypatch):
+    def broken(*arguments):
+        return torch.tensor(float("nan"), requires_grad=True), {}
+
+    monkeypatch.setattr(training, "loss_of_batch", broken)
+    with pytest.raises(FloatingPointError, match="nan at step 0 .epoch 1.*train/0/"):
+        next(train(TINY, clips, val, tmp_path))
+
+
+def test_command_line_trains_and_refuses(tmp_path, capsys):
+    tiny = ["--scenes", "4", "--epochs", "1", "--batch", "2", "--precision", "fp32"]
+    training.main(["--out", str(tmp_path), "--crop", "0.5", "1", *tiny])
+    assert "val_AUC" in capsys.readouterr().out
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["training"]["crop"] == [0.5, 1.0]
+    with pytest.raises(SystemExit):
+        training.main(["--out", str(tmp_path), "--model", "Z"])
+    assert "model is 'Z'; need one of A to F" in capsys.readouterr().err
+
+
+# --- what a full run must reach --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return SoundLocaliser.load("data/checkpoint")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split, peaks", [("test", 0.85), ("unseen", 0.45)])
+def test_the_shipped_model_listens(shipped, split, peaks):
+    clips = load_scenes(split, 500, seed=1)
+    scores = localise.score(localise.respond_to(shipped, clips), clips)
+    assert scores["peak"] >= peaks
+    if split == "test":
+        disc = localise.baselines(clips)["centred disc"]
+        assert scores["cIoU"] >= disc["cIoU"] + 0.03
+
+
+@pytest.mark.slow
+def test_a_minute_of_training_beats_chance(val, tmp_path):
+    """The loop learns: from few scenes, the loss leaves the value of guessing."""
+    clips = load_scenes("train", 320)
+    config = TrainConfig(epochs=8, model="A", precision="fp32")
+    history = list(train(config, clips, val, tmp_path))
+    guessing = torch.tensor(33.0).log().item()
+    assert history[0]["contrastive"] == pytest.approx(guessing, abs=0.15)
+    assert history[-1]["contrastive"] < guessing - 0.5
