@@ -1,38 +1,80 @@
-PYTHON ?= python3
+# make run      set everything up, and run the seven notebooks into runs/
+# make test     every check
+# make lab      JupyterLab on the notebooks
+# make doctor   what this machine has, and what to do about what is missing
+# make install  only set up; `make run`, `test` and `lab` do it themselves
+#
+# Other packages, smaller ones without CUDA for one:
+#   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Another Python:         make PYTHON=python3.13 install
+# Parameters, notebooks:  make run ARGS="05 -p epochs 3"
+# JupyterLab elsewhere:   make lab ARGS="--no-browser --port 8890"
+
+TORCH_INDEX ?=
+ARGS ?=
+# python3 where it is new enough, else one that is
+NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+    $$p $(NEW_ENOUGH) && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 STAMP := .venv/installed
+# JupyterLab refuses to run as root unless it is told to: containers
+ROOT_TOO = $(if $(filter 0,$(shell id -u)),--allow-root)
+PYTEST = $(BIN)/python -m pytest
 
-.PHONY: run test lab doctor store bench clean
+# What a user's shell holds must not decide what runs here
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS MPLBACKEND JUPYTER_PATH
+unexport PYTEST_ADDOPTS
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run test lab doctor install store bench lock clean
 
 run: $(STAMP)
-	$(BIN)/python -m sslnb.doctor --quiet
-	$(BIN)/python -m sslnb.run --out runs
+	@$(BIN)/python -m sslnb.doctor --quiet
+	@echo "Running the notebooks into runs/: about 15 minutes on two CPU cores."
+	@$(BIN)/python -m sslnb.run $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest --nbval --nbval-cell-timeout 300 -p no:cacheprovider notebooks
+	@echo "Running every check: about 25 minutes on two CPU cores."
+	$(PYTEST) -m "not slow" tests
+	$(PYTEST) -m slow --durations 10 tests
+	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/python -m jupyterlab $(ROOT_TOO) --notebook-dir notebooks $(ARGS)
 
-doctor: $(STAMP)
-	$(BIN)/python -m sslnb.doctor
+# Tells what is missing, so it must not need an install
+doctor:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m sslnb.doctor
 
 # Execute the notebooks in place, as they are committed
 store: $(STAMP)
-	$(BIN)/python -m sslnb.run --store
+	@$(BIN)/python -m sslnb.run --store $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.scenes
+	@$(BIN)/python -m benchmarks.scenes
 
-# Everything that is installed, once, and again only when these files change
+# Pin anew what the packages of pyproject.toml bring along
+lock: $(STAMP)
+	$(BIN)/python .ci/lock.py
+
+install: $(STAMP)
+
+# Everything that is installed: once, and again only when these files change
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than 3.11; try make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || \
-	  { echo "error: no venv; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "error: no $(PYTHON); on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m sslnb.doctor --install --quiet $(if $(TORCH_INDEX),--cpu)
+	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (1.5 GB where CPU-only)."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	  --constraint constraints.txt --editable '.[test]' || \
+	  { echo "error: the install stopped, see above. Without a network it cannot work;"; \
+	    echo "what is downloaded already is kept, so simply run it again."; exit 1; }
 	@touch $@
 
 clean:

@@ -152,9 +152,9 @@ def make(raw, out):
             })
     write_table(out / "sounds.tsv", sounds)
 
-    # Every eighth to the small splits, so that each gets monuments, bark,
-    # leaves and sky (the table is in the order of its packages).
-    turn = ["train", "val", "train", "test", "train", "unseen", "train", "open"]
+    # One of eleven to each small split in turn, so that each gets monuments,
+    # bark, leaves and sky (the table is in the order of its packages).
+    turn = ["val", "train", "test", "train", "unseen", "train", "open"] + ["train"] * 4
     backgrounds = []
     for row in read_table(raw / "backgrounds.tsv"):
         if Path(row["file"]).stem not in DROPPED_BACKGROUNDS:

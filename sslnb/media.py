@@ -38,8 +38,8 @@ class AudioConfig:
     n_mels: int = 64
     f_max: float = 4_000.0  # Hz; SoundStamps is silent above
     frames: int = 120
-    floor: float = -60.0  # dB
-    span: float = 80.0  # dB
+    floor: float = -30.0  # dB: where the noise of SoundStamps lies
+    span: float = 60.0  # dB
     clip: bool = True  # below the floor is the floor
 
     @property

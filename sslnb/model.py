@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models.resnet import BasicBlock
+from torchvision.transforms.functional import gaussian_blur
 
 from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO, AudioConfig, normalise, spectrogram
 
@@ -27,7 +29,8 @@ class ModelConfig:
     width: int = 64  # channels of the first stage; doubles at every stage
     blocks: tuple = (2, 2, 2, 2)  # residual blocks a stage: ResNet-18
     strides: tuple = (1, 2, 2, 1)  # 224 -> 14: the last stage does not shrink
-    pool: bool = True  # max-pool after the first convolution
+    pool: bool = True  # max-pool after the first convolution of the image encoder
+    smooth: float = 0.0  # cells: σ of a Gaussian over the image features; 0: none
     audio: AudioConfig = field(default=RELEASE_AUDIO)
 
     @classmethod
@@ -41,14 +44,15 @@ PRESETS = {
     "paper": ModelConfig(),
     # 96² -> 12 × 12 × 128. One block a stage, so that a cell sees its
     # neighbourhood: where it sees the whole picture, maps peak in a corner.
+    # Smoothed, so that maps cover objects and not their most telling spots alone.
     "laptop": ModelConfig(
         image_size=96, width=16, blocks=(1, 1, 1, 1), strides=(1, 2, 2, 1),
-        pool=False, audio=LAPTOP_AUDIO,
+        pool=False, smooth=1.0, audio=LAPTOP_AUDIO,
     ),
 }
 
 
-def encoder(channels, config):
+def encoder(channels, config, pool):
     """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w) ≥ 0."""
     width = config.width
     layers = [
@@ -56,7 +60,7 @@ def encoder(channels, config):
         nn.BatchNorm2d(width),
         nn.ReLU(),
     ]
-    if config.pool:
+    if pool:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     for stage, (blocks, stride) in enumerate(zip(config.blocks, config.strides)):
         out = config.width * 2**stage
@@ -83,8 +87,8 @@ class SoundLocaliser(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.image_encoder = encoder(3, config)
-        self.audio_encoder = encoder(1, config)
+        self.image_encoder = encoder(3, config, config.pool)
+        self.audio_encoder = encoder(1, config, pool=True)  # its cells are only maxed
 
     @classmethod
     def from_preset(cls, name):
@@ -102,7 +106,8 @@ class SoundLocaliser(nn.Module):
             raise ValueError(
                 f"images have shape {tuple(images.shape)}; need (B, 3, H, W)"
             )
-        return F.normalize(self.image_encoder(images).float(), dim=1)
+        features = smooth(self.image_encoder(images).float(), self.config.smooth)
+        return F.normalize(features, dim=1)
 
     def embed_audio(self, spectrograms):
         """(B, 1, F, T) to a unit vector per clip (B, C): the maximum over cells."""
@@ -155,6 +160,17 @@ class SoundLocaliser(nn.Module):
         except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
         return model.eval()
+
+
+def smooth(features, sigma):
+    """Gaussian over the cells of (B, C, h, w); the border is repeated outwards."""
+    if sigma == 0:
+        return features
+    radius = math.ceil(2 * sigma)
+    features = F.pad(features, [radius] * 4, mode="replicate")
+    return gaussian_blur(features, [2 * radius + 1] * 2, [sigma] * 2)[
+        ..., radius:-radius, radius:-radius
+    ]
 
 
 def respond(v, a):

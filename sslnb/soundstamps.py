@@ -41,7 +41,7 @@ SHARE = (
     (0.75, 0.463), (0.90, 0.677), (0.95, 0.780), (1, 0.950),
 )
 CROWDED = 0.75  # scenes above this quantile of size hold one object only
-SILENT = (0, 0, 1, 1, 1, 2, 2, 2)  # silent objects of the others, drawn evenly
+SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
 LONGEST = 2.0  # an object's longer side in frames: at least half is in view
 HIDDEN = 0.35  # at most this share of an object's box lies behind others
 
@@ -225,8 +225,8 @@ def _layout(rng, split):
 
 
 def _cut_square(rng, image):
-    """A square cut of a photograph, 0.7 to 1 of its shorter side, maybe flipped."""
-    side = int(min(image.size) * rng.uniform(0.7, 1))
+    """A square cut of a photograph, 0.4 to 1 of its shorter side, maybe flipped."""
+    side = int(min(image.size) * rng.uniform(0.4, 1))
     x, y = (rng.randrange(extent - side + 1) for extent in image.size)
     square = image.resize((CANVAS, CANVAS), Image.BILINEAR, (x, y, x + side, y + side))
     return square.transpose(Image.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
