@@ -21,7 +21,8 @@ truth     boxes as int(224·x), rows and columns half open, united; or the visib
 cIoU_n    Σ M·g / (Σ g + Σ M·[g = 0])
 cIoU      share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
 AUC       area under that share over thresholds 0, 0.05, … 1
-peak      share of clips whose map has its maximum inside the truth"""
+pointing  share of clips whose map has its maximum inside the boxes
+peak      the same inside the visible pixels of the object: stricter"""
 
 
 def boxes_to_truth(boxes):
@@ -83,7 +84,8 @@ def ciou(responses, truth):
     truth = truth.to(mask.device, torch.float32)
     inside = (mask * truth).sum((1, 2))
     outside = (mask & (truth == 0)).sum((1, 2))
-    return inside / (truth.sum((1, 2)) + outside)
+    union = truth.sum((1, 2)) + outside
+    return inside / union.clamp(min=1e-6)  # an empty mask on an empty truth scores 0
 
 
 def ceiling(truth):
@@ -131,10 +133,13 @@ def respond_to(model, clips, batch=64):
 
 
 def score(responses, clips):
-    """{"cIoU", "AUC", "peak"} as fractions: boxes for the first two, masks for peaks."""
-    scores = summarise(ciou(responses, truth_of(clips)))
-    scores["peak"] = peak_hit(responses, clips.masks).double().mean().item()
-    return scores
+    """{"cIoU", "AUC", "pointing", "peak"} as fractions; all but the last by boxes."""
+    truth = truth_of(clips)
+    return {
+        **summarise(ciou(responses, truth)),
+        "pointing": peak_hit(responses, truth).double().mean().item(),
+        "peak": peak_hit(responses, clips.masks).double().mean().item(),
+    }
 
 
 def baselines(clips):
