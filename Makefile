@@ -68,7 +68,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "error: no $(PYTHON); on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@$(PYTHON) -m sslnb.doctor --install --quiet $(if $(TORCH_INDEX),--cpu)
-	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (1.5 GB where CPU-only)."
+	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (2 GB where CPU-only)."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \

@@ -64,6 +64,8 @@ class Appearance:
 
 def apply_appearance(images, draw):
     """Images (B, 3, H, W) in [0, 1], each with its own draw, in [0, 1]."""
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; need floats in [0, 1]: divide by 255")
     column = {name: value.view(-1, 1, 1, 1) for name, value in draw.items()}
     images = (images * column["brightness"]).clamp(0, 1)
     mean = grey(images).mean((1, 2, 3), keepdim=True)
@@ -110,7 +112,9 @@ def blur(images, sigma):
     radius = math.ceil(3 * sigma.max().item())
     radius = min(radius, height - 1, width - 1)
     x = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.softmax(-0.5 * (x / sigma[chosen, None]).square(), 1)
+    spread = sigma[chosen, None]
+    far = x.abs() > (3 * spread).ceil()  # each is cut at its own 3 σ, whoever is beside it
+    kernel = (-0.5 * (x / spread).square()).masked_fill(far, -torch.inf).softmax(1)
     kernel = kernel.to(images.dtype).repeat_interleave(channels, 0)[:, None]  # (BC, 1, k)
     flat = some.reshape(1, batch * channels, height, width)
     flat = F.pad(flat, [radius] * 4, mode="reflect")
@@ -181,6 +185,8 @@ def warp(x, theta):
             f"theta has shape {tuple(theta.shape)}; need {(len(x), 2, 3)}, "
             "one matrix for every sample"
         )
+    if not x.is_floating_point():
+        raise ValueError(f"x is {x.dtype}; need floats, to be interpolated: x.float()")
     images = x if x.ndim == 4 else x[:, None]
     grid = F.affine_grid(theta.to(x.dtype), images.shape, align_corners=False)
     moved = F.grid_sample(images, grid, align_corners=False)
@@ -254,5 +260,5 @@ def most_similar(embeddings, block=1024):
 
 
 def mix(waves, similar, alpha):
-    """A_mix = (1 − α) A + α A_sim, waves (B, samples): eq. 4."""
+    """A_mix = (1 − α) A + α A_sim, spectrograms or waves of one shape: eq. 4."""
     return torch.lerp(waves, similar, alpha)

@@ -30,14 +30,37 @@ def boxes_to_truth(boxes):
 
     Edges become int(224·x), half open; boxes are united. An edge outside of the
     frame counts as the frame's edge (12 clips of VGG-SS hold a coordinate of
-    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN.
+    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN,
+    and for an edge above 2: boxes in pixels.
     """
     truth = torch.zeros(SIZE, SIZE)
     for box in boxes:
-        if len(box) != 4 or any(math.isnan(edge) for edge in box):
-            raise ValueError(f"box {box!r}: need (x0, y0, x1, y1) in shares of the frame")
+        if (
+            not hasattr(box, "__len__")  # boxes is one box, not a list of them
+            or len(box) != 4
+            or any(math.isnan(edge) or edge > 2 for edge in box)
+        ):
+            raise ValueError(
+                f"box {box!r}: need a list of (x0, y0, x1, y1) in shares of the frame"
+            )
         x0, y0, x1, y1 = (int(SIZE * min(max(edge, 0), 1)) for edge in box)
         truth[y0:y1, x0:x1] = 1
+    return truth
+
+
+def as_truth(truth, count, device):
+    """Weights (count, 224, 224) as float32 on a device; ValueError says what is wrong."""
+    truth = torch.as_tensor(truth)
+    if truth.shape != (count, SIZE, SIZE):
+        raise ValueError(
+            f"truth has shape {tuple(truth.shape)}; need {(count, SIZE, SIZE)}"
+        )
+    truth = truth.to(device, torch.float32)
+    low, high = truth.aminmax()
+    if not (low >= 0 and high <= 1):  # also where it is NaN
+        raise ValueError(
+            f"truth holds weights from {low:g} to {high:g}; need 0 to 1"
+        )
     return truth
 
 
@@ -48,12 +71,14 @@ def resize(responses):
     ValueError for another shape and for a map that is not finite.
     """
     responses = torch.as_tensor(responses)
-    if responses.ndim != 3:
-        raise ValueError(f"responses have shape {tuple(responses.shape)}; need (N, h, w)")
+    if responses.ndim != 3 or 0 in responses.shape:
+        raise ValueError(
+            f"responses have shape {tuple(responses.shape)}; need (N, h, w), N ≥ 1"
+        )
+    responses = responses.float()
     bad = ~responses.flatten(1).isfinite().all(1)
     if bad.any():
         raise ValueError(f"map {bad.nonzero()[0].item()} holds values that are not finite")
-    responses = responses.float()
     low, high = responses.aminmax(dim=1, keepdim=True)
     low, high = low.amin(2, keepdim=True), high.amax(2, keepdim=True)
     responses = (responses - low) / (high - low).clamp(min=1e-12)
@@ -75,13 +100,15 @@ def ciou(responses, truth):
         cIoU_n = Σ M·g / (Σ g + Σ M·[g = 0])
 
     A weight below 1 is a pixel on which annotators disagree; it counts by its
-    weight in both sums. ValueError where the shapes do not fit.
+    weight in both sums. A clip without truth scores 0. ValueError where the shapes
+    do not fit, and for weights outside of [0, 1].
     """
-    mask = median_mask(responses)
-    truth = torch.as_tensor(truth)
-    if truth.shape != mask.shape:
-        raise ValueError(f"truth has shape {tuple(truth.shape)}; need {tuple(mask.shape)}")
-    truth = truth.to(mask.device, torch.float32)
+    return mask_ciou(median_mask(responses), truth)
+
+
+def mask_ciou(mask, truth):
+    """cIoU (N,) of masks (N, 224, 224) of bool, however they were thresholded."""
+    truth = as_truth(truth, len(mask), mask.device)
     inside = (mask * truth).sum((1, 2))
     outside = (mask & (truth == 0)).sum((1, 2))
     union = truth.sum((1, 2)) + outside
@@ -103,17 +130,25 @@ def centred_disc(count=1):
 
 
 def peak_hit(responses, truth):
-    """Does the map's maximum lie inside the truth? (N,) of bool: the pointing game."""
-    peak = resize(responses).flatten(1).argmax(1, keepdim=True)
-    return torch.as_tensor(truth).flatten(1).to(peak.device).gather(1, peak)[:, 0] > 0
+    """Does the map's maximum lie inside the truth? (N,) of bool: the pointing game.
+
+    A constant map has no peak, and hits nothing.
+    """
+    height, peak = resize(responses).flatten(1).max(1)
+    truth = as_truth(truth, len(peak), peak.device).flatten(1)
+    return (truth.gather(1, peak[:, None])[:, 0] > 0) & (height > 0)
 
 
 def summarise(ciou):
     """cIoU of clips (N,) to {"cIoU": success rate at 0.5, "AUC": …} as fractions."""
-    ciou = torch.as_tensor(ciou)
+    ciou = torch.as_tensor(ciou) * 1.0  # whole numbers become floats
     if ciou.ndim != 1 or len(ciou) == 0:
         raise ValueError(f"cIoU has shape {tuple(ciou.shape)}; need (N,), N ≥ 1")
-    thresholds = torch.arange(21, device=ciou.device) * 0.05
+    if not ciou.isfinite().all():
+        raise ValueError("cIoU holds values that are not finite")
+    # k / 20 and not k · 0.05, which exceeds the float next to 0.45, 0.65 and 0.9
+    thresholds = torch.arange(21, device=ciou.device, dtype=torch.float64) / 20
+    thresholds = thresholds.to(ciou.dtype)
     success = (ciou[:, None] >= thresholds).double().mean(0)
     return {
         "cIoU": (ciou >= 0.5).double().mean().item(),
@@ -127,9 +162,16 @@ def truth_of(clips):
 
 
 def respond_to(model, clips, batch=64):
-    """Response maps (N, h, w) of a model for Clips, each picture with its own sound."""
+    """Response maps (N, h, w) of a model for Clips, each picture with its own sound.
+
+    They are computed where the model is, and come back to the clips' device.
+    """
+    device = next(model.parameters()).device
     pairs = zip(clips.images.split(batch), clips.waves.split(batch))
-    return torch.cat([model.predict(images, waves) for images, waves in pairs])
+    return torch.cat([
+        model.predict(images.to(device), waves.to(device)).to(clips.images.device)
+        for images, waves in pairs
+    ])
 
 
 def score(responses, clips):

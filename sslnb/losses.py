@@ -52,11 +52,11 @@ def contrastive_loss(
     Raises ValueError for another form or shape, and for a batch of one, which
     has nothing to be contrasted with.
     """
-    batch = similarity.shape[0]
-    if similarity.ndim != 4 or similarity.shape[1] != batch:
+    if similarity.ndim != 4 or similarity.shape[0] != similarity.shape[1]:
         raise ValueError(
             f"similarity has shape {tuple(similarity.shape)}; need (B, B, h, w)"
         )
+    batch = similarity.shape[0]
     if batch < 2:
         raise ValueError("a batch of one has no unpaired sound; use at least two clips")
     similarity = similarity.float()

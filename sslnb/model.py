@@ -127,11 +127,17 @@ class SoundLocaliser(nn.Module):
 
         images (B, 3, S, S) in [0, 1] or uint8; waves (B, samples).
         """
+        if len(images) != len(waves):
+            raise ValueError(
+                f"{len(images)} pictures have {len(waves)} waves; need one each"
+            )
         was_training = self.training
         self.eval()
-        v = self.embed_image(normalise(images))  # (B, C, h, w)
-        a = self.embed_audio(spectrogram(waves, self.config.audio))  # (B, C)
-        self.train(was_training)
+        try:
+            v = self.embed_image(normalise(images))  # (B, C, h, w)
+            a = self.embed_audio(spectrogram(waves, self.config.audio))  # (B, C)
+        finally:
+            self.train(was_training)
         return torch.einsum("bchw,bc->bhw", v, a)
 
     def save(self, folder, **card):
@@ -157,7 +163,9 @@ class SoundLocaliser(nn.Module):
             card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             model = cls(ModelConfig.from_dict(card["model"]))
             model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (
+            SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError
+        ) as error:
             raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
         return model.eval()
 

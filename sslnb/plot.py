@@ -5,12 +5,16 @@
     >>> plot.show(figure, alt="Eight scenes with the box of what sounds")
 """
 
+import base64
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
 import torch
 from IPython.display import display
-from matplotlib.patches import Rectangle
+from matplotlib.colors import to_rgba
+from matplotlib.patches import ConnectionPatch, Polygon, Rectangle
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -29,6 +33,16 @@ seaborn.set_theme(
 def show(figure, alt):
     """Display a figure with its alternative text, and close it."""
     display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
+
+
+def show_photos(figure, alt):
+    """`show` for figures full of photographs: as JPEG, a fifth of the size."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75, "optimize": True})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    display({"image/jpeg": data, "text/plain": repr(figure)}, raw=True,
+            metadata={"image/jpeg": {"alt": alt}})
     plt.close(figure)
 
 
@@ -60,6 +74,20 @@ def heatmap(ax, image, response, title="", boxes=(), low=0.0, high=1.0):
     return drawn
 
 
+def overlap(ax, image, mask, truth, title=""):
+    """A picture under a mask and the truth, both bool and of one size.
+
+    Blue: in both; vermilion: in the mask alone; yellow: in the truth alone.
+    """
+    picture(ax, image, title)
+    mask, truth = (np.asarray(torch.as_tensor(x).cpu()) for x in (mask, truth))
+    colors = np.zeros((*mask.shape, 4))
+    for color, at in ((BLUE, mask & truth), (RED, mask & ~truth), (YELLOW, truth & ~mask)):
+        colors[at] = to_rgba(color, 0.6)
+    ax.imshow(colors, extent=(0, 1, 1, 0), interpolation="nearest")
+    return ax
+
+
 def sound(ax, spectrogram, config, title="", label=True):
     """A spectrogram (1, F, T) or (F, T) over seconds and mel bands."""
     values = torch.as_tensor(spectrogram).detach().cpu().squeeze().numpy()
@@ -80,6 +108,14 @@ def grid(count, columns=4, size=2.2, aspect=1.0):
     for ax in axes.flat[count:]:
         ax.remove()
     return figure, axes.flat[:count]
+
+
+def strip(pictures, size=2.0, boxes=None):
+    """Pictures {title: picture} in a row; boxes {title: boxes} are drawn on theirs."""
+    figure, axes = grid(len(pictures), columns=len(pictures), size=size)
+    for ax, (title, image) in zip(axes, pictures.items()):
+        picture(ax, image, title, (boxes or {}).get(title, ()))
+    return figure
 
 
 def scenes(many, columns=4, title=""):
@@ -105,4 +141,115 @@ def curves(histories, names, labels=None, x="epoch"):
         seaborn.despine(ax=ax)
     if len(histories) > 1:
         axes[0].legend()
+    return figure
+
+
+def response_map(ax, values, title=""):
+    """A map (h, w) in [0, 1] by itself, cell by cell."""
+    ax.imshow(values, extent=(0, 1, 1, 0), vmin=0, vmax=1)
+    ax.set(title=title, xticks=[], yticks=[])
+    return ax
+
+
+def chequer(cells):
+    """A map (cells, cells) to be moved: 4 × 4 squares, the upper left one bright."""
+    size = max(cells // 4, 1)
+    row = torch.arange(cells) // size
+    values = 0.25 + 0.35 * ((row[:, None] + row) % 2)
+    values[:size, :size] = 1
+    return values
+
+
+def frame(ax, theta, color=ORANGE):
+    """On a picture, the frame that theta (2, 3) shows of it; a dot at its upper left."""
+    corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])  # as theta takes them
+    ends = ((corners @ theta[:, :2].T + theta[:, 2] + 1) / 2).numpy()
+    for old in [*ax.patches, *ax.lines]:
+        old.remove()
+    ax.add_patch(Polygon(ends, fill=False, ec=color, lw=2))
+    ax.plot(*ends[0], "o", color=color, clip_on=False)
+    reach = max(0.5, abs(ends - 0.5).max()) + 0.02
+    ax.set(xlim=(0.5 - reach, 0.5 + reach), ylim=(0.5 + reach, 0.5 - reach))
+
+
+def augmented(image, moved, moved_map, sound_1, sound_2, theta, config, figure=None):
+    """A clip and what a batch gets of it; a figure that is given shows this one now.
+
+    image, moved (3, S, S); moved_map (h, w); sound_1, sound_2 (1, F, T),
+    before and after; theta (2, 3).
+    """
+    pictures = [to_pixels(image), to_pixels(moved), moved_map.numpy(),
+                sound_1[0].numpy(), sound_2[0].numpy()]
+    if figure is None:
+        figure = plt.figure(figsize=(9.5, 6))
+        axes = figure.subplot_mosaic("AABBCC;DDDEEE", height_ratios=(1.3, 1))
+        picture(axes["A"], pictures[0], "the clip; framed, what is shown")
+        picture(axes["B"], pictures[1], "image: T_app, then T_geo")
+        response_map(axes["C"], pictures[2], "map: T_geo alone")
+        sound(axes["D"], pictures[3], config, "the clip's sound")
+        sound(axes["E"], pictures[4], config, "sound: T_mix, then T_mask")
+        for name in "DE":  # few ticks: they take most of the time of drawing
+            axes[name].set(xticks=[0, config.seconds], yticks=[0, config.n_mels])
+    for ax, pixels in zip(figure.axes, pictures):
+        ax.images[0].set_data(pixels)
+    for ax in figure.axes[3:]:
+        ax.images[0].set_clim(config.silence, float(sound_1.max()))
+    frame(figure.axes[0], theta)
+    return figure
+
+
+def pairs(images, spectrograms, similarity, config, low, high, title="", roles=None):
+    """Similarity (N, N, h, w) as a table of maps: pictures down, sounds across.
+
+    roles: {(i, j): colour} frames the map of image i with sound j; by default the
+    pairs that belong together are framed.
+    """
+    count = len(images)
+    roles = {(i, i): ORANGE for i in range(count)} if roles is None else roles
+    figure, axes = plt.subplots(
+        count + 1, count + 1, figsize=(1.25 * count + 2, 1.25 * count + 1.5)
+    )
+    axes[0, 0].axis("off")
+    for i in range(count):
+        picture(axes[i + 1, 0], images[i])
+        sound(axes[0, i + 1], spectrograms[i], config, f"sound {i}", label=False)
+        axes[0, i + 1].set(xticks=[], yticks=[])
+        axes[i + 1, 0].set_ylabel(f"image {i}")
+        for j in range(count):
+            ax = axes[i + 1, j + 1]
+            drawn = ax.imshow(similarity[i, j].detach().cpu().numpy(), vmin=low, vmax=high)
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(color=roles.get((i, j), "white"), lw=4)
+    figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.6, aspect=30)
+    figure.suptitle(title)
+    return figure
+
+
+def two_ways(image, moved, map_1, moved_map, map_2, inside):
+    """Equation 9 as a picture: map, then move, above; move, then map, below.
+
+    image and moved (3, S, S) in [0, 1]; map_1 = Φ(I), moved_map = T(Φ(I)) and
+    map_2 = Φ(T(I)), all (h, w). Last, the difference on the cells `inside` (h, w).
+    """
+    figure = plt.figure(figsize=(11, 5))
+    axes = figure.subplot_mosaic("IMTD;IAPD", width_ratios=(1, 1, 1, 1.15))
+    span = {"low": map_1.min().item(), "high": map_1.max().item()}
+    picture(axes["I"], image, "the picture I")
+    picture(axes["A"], moved, "T(I)")
+    heatmap(axes["M"], image, map_1, "its map Φ(I)", **span)
+    heatmap(axes["T"], moved, moved_map, "T(Φ(I))", **span)
+    heatmap(axes["P"], moved, map_2, "Φ(T(I))", **span)
+    gap = (map_2 - moved_map).detach().masked_fill(~inside, torch.nan)
+    reach = gap.nan_to_num().abs().max().item() or 1.0
+    drawn = axes["D"].imshow(gap, cmap=SIGNED, vmin=-reach, vmax=reach)
+    axes["D"].set(title="Φ(T(I)) − T(Φ(I))", xticks=[], yticks=[], facecolor="0.75")
+    figure.colorbar(drawn, ax=axes["D"], label="cosine", orientation="horizontal",
+                    shrink=0.8)
+    for (start, end), height in zip(("IM", "MT", "IA", "AP"), (0.8, 0.5, 0.2, 0.5)):
+        figure.add_artist(ConnectionPatch(
+            (1.03, height), (-0.05, 0.5), "axes fraction", "axes fraction",
+            axesA=axes[start], axesB=axes[end], arrowstyle="-|>", mutation_scale=16,
+            color="black",
+        ))
     return figure

@@ -1,0 +1,95 @@
+"""Clips are the composed scenes, and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+
+from sslnb import soundstamps
+from sslnb.data import Clips, load_scenes
+from sslnb.media import fit_length
+
+
+@pytest.mark.parametrize("split", soundstamps.SPLITS)
+def test_clips_are_the_scenes_in_order(split):
+    clips = load_scenes(split, 4, image_size=32, seed=2)
+    assert len(clips) == 4
+    for index in range(4):
+        scene = soundstamps.compose(split, 2, index, 32)
+        assert np.array_equal(clips.images[index].permute(1, 2, 0), scene.image)
+        assert np.array_equal(clips.waves[index], scene.wave)
+        assert np.array_equal(clips.masks[index], scene.mask)
+        assert clips.boxes[index] == scene.boxes
+        assert clips.labels[index] == scene.class_name
+        assert clips.names[index] == f"{split}/2/{index}"
+
+
+def test_tensors_have_the_shapes_and_types_that_they_say():
+    clips = load_scenes("train", 3, image_size=24)
+    assert clips.images.shape == (3, 3, 24, 24) and clips.images.dtype == torch.uint8
+    assert clips.waves.shape == (3, 48_000) and clips.waves.dtype == torch.int16
+    assert clips.masks.shape == (3, 224, 224) and clips.masks.dtype == torch.bool
+    assert clips.images.is_contiguous()  # not a view of the transposed scenes
+
+
+def test_more_scenes_begin_with_the_same_ones():
+    few, more = (load_scenes("val", count, image_size=16) for count in (2, 5))
+    assert torch.equal(few.images, more.images[:2])
+    assert few.names == more.names[:2]
+
+
+def test_another_seed_gives_other_clips_with_other_names():
+    one, other = (load_scenes("test", 3, image_size=16, seed=seed) for seed in (0, 1))
+    assert not torch.equal(one.waves, other.waves)
+    assert not set(one.names) & set(other.names)
+
+
+@pytest.mark.parametrize("samples", [16_000, 48_000, 160_000])
+def test_waves_are_cut_or_repeated_to_the_length_asked_for(samples):
+    clips = load_scenes("test", 2, image_size=16, samples=samples)
+    whole = load_scenes("test", 2, image_size=16)
+    assert torch.equal(clips.waves, fit_length(whole.waves, samples))
+    assert clips.waves.shape == (2, samples)
+
+
+def test_all_of_wild_is_loaded_unless_fewer_are_wanted():
+    count = soundstamps.length("wild")
+    assert len(load_scenes("wild", image_size=16)) == count
+    assert len(load_scenes("wild", 3, image_size=16)) == 3
+    with pytest.raises(ValueError, match=f"wild has {count} photographs"):
+        load_scenes("wild", count + 1, image_size=16)
+
+
+def test_progress_sees_every_scene():
+    seen = []
+
+    def progress(scenes):
+        for scene in scenes:
+            seen.append(scene.class_name)
+            yield scene
+
+    clips = load_scenes("open", 5, image_size=16, progress=progress)
+    assert seen == clips.labels
+
+
+def test_a_split_without_an_end_needs_a_count():
+    with pytest.raises(ValueError, match="train has no end: say how many scenes"):
+        load_scenes("train")
+
+
+@pytest.mark.parametrize("count", [0, -3])
+@pytest.mark.parametrize("split", ["train", "wild"])
+def test_no_scenes_at_all_are_refused(split, count):
+    with pytest.raises(ValueError, match=f"count is {count}; need 1 or more"):
+        load_scenes(split, count)
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(ValueError, match="unknown split 'tset'"):
+        load_scenes("tset", 3)
+
+
+def test_clips_cannot_be_changed_by_accident():
+    clips = load_scenes("train", 1, image_size=16)
+    assert isinstance(clips, Clips)
+    with pytest.raises(AttributeError):
+        clips.labels = []

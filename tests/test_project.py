@@ -1,0 +1,332 @@
+"""The project as a whole: versions, imports, names relied on, files and words."""
+
+import ast
+import csv
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ("media soundstamps data augment losses model localise train retrieve plot "
+         "widgets check pages run doctor").split()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+MODULES = sorted((ROOT / "sslnb").glob("*.py"))
+
+
+def tracked():
+    """Files of the repository: those in git, and those about to be."""
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
+         "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not in a git repository: what is tracked cannot be told")
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.exists()]
+
+
+def text_of(path):
+    """Text of a file, or "" where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# --- versions ---------------------------------------------------------------
+
+
+def test_every_direct_dependency_is_pinned():
+    for line in DIRECT:
+        assert re.fullmatch(r"[A-Za-z0-9-]+==[\w.]+", line), line
+
+
+def test_constraints_pin_the_rest_once():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines()
+             if not line.startswith("#")]
+    names = [normal(line.split("==")[0]) for line in lines]
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
+    assert len(set(names)) == len(names)
+    assert not set(names) & {normal(line.split("==")[0]) for line in DIRECT}
+
+
+def test_constraints_cover_what_is_installed():
+    """Everything that a direct dependency brings along here has its pin."""
+    metadata = importlib.import_module("importlib.metadata")
+    requirements = pytest.importorskip("packaging.requirements")
+    pins = dict(line.split("==") for line in
+                (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {normal(name): version for name, version in pins.items()}
+    direct = {normal(line.split("==")[0]) for line in DIRECT}
+    waiting, seen = [(name, frozenset()) for name in direct], set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            needs = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue  # of another platform, or CUDA's where torch is CPU-only
+        assert name in direct or name in pins, f"{name} has no pin: run `make lock`"
+        for need in map(requirements.Requirement, needs):
+            if need.marker is None or any(
+                need.marker.evaluate({"extra": extra}) for extra in extras or {""}
+            ):
+                waiting.append((normal(need.name), frozenset(need.extras)))
+
+
+def test_conda_repeats_no_version():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, inside = environment["dependencies"]
+    assert python.startswith("python " + PROJECT["requires-python"])
+    assert pip == "pip"
+    assert inside == {"pip": ["--constraint constraints.txt", "--editable .[test]"]}
+
+
+def test_makefile_asks_for_the_python_of_the_metadata():
+    least = PROJECT["requires-python"].removeprefix(">=").split(".")
+    assert f"sys.version_info < ({', '.join(least)})" in (ROOT / "Makefile").read_text()
+
+
+def test_readme_names_no_other_version():
+    readme = text_of(ROOT / "README.md").lower()
+    for line in DIRECT:
+        name, version = line.lower().split("==")
+        found = re.findall(rf"\b{name}[ =]+v?(\d[\d.]*\d)", readme)
+        assert all(version == f or version.startswith(f + ".") for f in found), line
+    least = PROJECT["requires-python"].removeprefix(">=")
+    assert f"python {least}" in readme or f"python ≥ {least}" in readme
+
+
+def test_readme_and_makefile_name_one_index_of_cpu_packages():
+    index = "https://download.pytorch.org/whl/cpu"
+    for name in ("README.md", "Makefile"):
+        found = re.findall(r"https://download[\w./-]*", text_of(ROOT / name))
+        assert set(found) == {index}, name
+    assert "TORCH_INDEX" in text_of(ROOT / "README.md")
+
+
+# --- commands ---------------------------------------------------------------
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_promised_commands_exist():
+    assert {"run", "test", "lab", "doctor", "store", "bench"} <= targets()
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_commands_that_pages_name_exist():
+    """`make x` in README and notebooks is a target; `python -m x` a module."""
+    pages = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").glob("*"))]
+    for path in pages:
+        text = text_of(path)
+        for target in re.findall(r"`make ([a-z]+)", text):
+            assert target in targets(), f"{path.name}: make {target}"
+        for module in re.findall(r"python -m ((?:sslnb|benchmarks)[\w.]*)", text):
+            file = ROOT / (module.replace(".", "/") + ".py")
+            assert file.exists(), f"{path.name}: {module}"
+
+
+def make(*arguments, folder=ROOT):
+    return subprocess.run(["make", "--no-print-directory", *arguments], cwd=folder,
+                          capture_output=True, text=True)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder, with a space in its name, in which everything is installed already."""
+    folder = tmp_path / "a clone"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (folder / name).write_text((ROOT / name).read_text())
+    (folder / ".venv" / "bin" / "python").touch()
+    (folder / ".venv" / "installed").touch()
+    return folder
+
+
+def test_a_second_make_installs_nothing(clone):
+    assert make("-q", "install", folder=clone).returncode == 0
+    assert "pip" not in make("-n", "run", folder=clone).stdout
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+def test_a_changed_version_is_installed(clone, changed):
+    (clone / ".venv" / "installed").unlink()
+    assert "pip install" in make("-n", "run", folder=clone).stdout
+    (clone / ".venv" / "installed").touch()
+    later = (clone / ".venv" / "installed").stat().st_mtime + 5
+    os.utime(clone / changed, (later, later))
+    assert "pip install" in make("-n", "test", folder=clone).stdout
+
+
+def test_another_index_is_added_only_when_asked_for(clone):
+    (clone / ".venv" / "installed").unlink()
+    assert "index" not in make("-n", "install", folder=clone).stdout
+    told = make("-n", "install", "TORCH_INDEX=https://example.org/cpu", folder=clone)
+    assert "--extra-index-url https://example.org/cpu" in told.stdout
+    assert "--install --quiet --cpu" in told.stdout
+
+
+def test_an_old_python_is_told_so(clone):
+    (clone / ".venv" / "installed").unlink()
+    found = make("install", "PYTHON=no-such-python", folder=clone)
+    assert found.returncode and "no no-such-python" in found.stdout
+
+
+# --- the module -------------------------------------------------------------
+
+
+def imported(path):
+    """Names of the module's files that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names
+                        if alias.name.startswith("sslnb."))
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path.name}: a relative import"
+            if node.module == "sslnb":
+                yield from (alias.name for alias in node.names)
+            elif (node.module or "").startswith("sslnb."):
+                yield node.module.split(".")[1]
+
+
+def test_imports_point_one_way():
+    assert {path.stem for path in MODULES} == {"__init__", *ORDER}
+    for path in MODULES:
+        for name in imported(path):
+            assert path.stem != "__init__", f"__init__ imports {name}"
+            assert ORDER.index(name) < ORDER.index(path.stem), (
+                f"{path.name} imports {name}, which comes later"
+            )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_file_is_one_idea_and_says_which(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 350
+    assert ast.get_docstring(ast.parse(text))
+
+
+def public(path):
+    """Public functions, classes and their methods, as (name, node)."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
+            yield node.name, node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef) and inner.name[0] != "_":
+                    yield f"{node.name}.{inner.name}", inner
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_what_is_public_has_a_docstring(path):
+    bare = [name for name, node in public(path) if not ast.get_docstring(node)
+            and not isinstance(node.body[0], ast.Return)]  # a line that says it all
+    assert not bare
+
+
+# Names that others rely on, with the parameters that they may give.
+RELIED_ON = {
+    "model.SoundLocaliser.from_preset": "name",
+    "model.SoundLocaliser.forward": "self, images, spectrograms",
+    "model.SoundLocaliser.embed_image": "self, images",
+    "model.SoundLocaliser.embed_audio": "self, spectrograms",
+    "losses.contrastive_loss": "similarity, form='release'",
+    "losses.equivariance_loss": "response_1, response_2, theta",
+    "augment.Geometric.draw": "self, batch, generator",
+    "augment.warp": "x, theta",
+    "localise.ciou": "responses, truth",
+    "localise.boxes_to_truth": "boxes",
+    "localise.summarise": "ciou",
+    "retrieve.retrieval_scores": "query, gallery, query_labels, gallery_labels, "
+                                 "ks=(1, 5, 10), exclude_self=False",
+}
+
+
+@pytest.mark.parametrize("name", RELIED_ON)
+def test_names_relied_on_keep_their_parameters(name):
+    file, *path = name.split(".")
+    found = importlib.import_module(f"sslnb.{file}")
+    for part in path:
+        found = getattr(found, part)
+    parameters = list(inspect.signature(found).parameters.values())
+    told = ", ".join(
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters
+    )
+    assert told == RELIED_ON[name] or told.startswith(RELIED_ON[name] + ", ")
+    count = len(ast.parse(f"def f({RELIED_ON[name]}): ...").body[0].args.args)
+    new = parameters[count:]
+    assert all(p.default is not p.empty for p in new), "a new one needs a default"
+
+
+# --- files ------------------------------------------------------------------
+
+
+def test_no_file_is_large():
+    for path in tracked():
+        if path.suffix != ".safetensors":
+            assert path.stat().st_size < 1.5e6, path
+
+
+def test_every_file_of_the_data_has_a_licence():
+    data = ROOT / "data" / "soundstamps"
+    rows = {}
+    for name in ("photos", "sounds", "backgrounds", "wild"):
+        with open(data / f"{name}.tsv", newline="", encoding="utf-8") as file:
+            rows |= {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
+    files = {str(path.relative_to(data)) for path in tracked() if data in path.parents}
+    files -= {f"{name}.tsv" for name in ("photos", "sounds", "backgrounds", "wild")}
+    assert files == set(rows)
+    assert all(row["licence"].strip() for row in rows.values())
+
+
+def pages():
+    """Texts that people wrote: all but the tables of credits and stored outputs."""
+    for path in tracked():
+        if path.suffix not in (".tsv", ".ipynb"):
+            yield path, text_of(path)
+
+
+def test_no_path_of_a_machine():
+    roots = "|".join(("home", "root", "work", "Users", "opt"))
+    for path, text in pages():
+        found = re.search(rf"""(?:^|[\s"'`(=])/(?:{roots})/\S*""", text, re.MULTILINE)
+        assert not found, f"{path}: {found[0]}"
+
+
+# Hosts of pages that readers may follow; packages come from where pip is told to.
+HOSTS = {
+    "download.pytorch.org", "arxiv.org", "doi.org", "github.com", "www.robots.ox.ac.uk",
+    "example.org", "127.0.0.1", "localhost",
+}
+
+
+def test_links_lead_where_they_may():
+    for path, text in pages():
+        for host in re.findall(r"https?://([\w.-]+)", text):
+            assert host in HOSTS, f"{path}: {host}"
+
+
+def test_the_project_speaks_of_itself_alone():
+    words = ("sub" "agent", "an a" "gent", "the a" "gent", "this s" "ession", "CE" "O",
+             "the br" "ief", "T" "ODO", "FI" "XME", "work" "place")
+    pattern = re.compile("|".join(rf"\b{word}" for word in words))
+    for path, text in pages():
+        found = pattern.search(text)
+        assert not found, f"{path}: {found[0]}"
