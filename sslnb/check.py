@@ -20,6 +20,8 @@ from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO
 
 @dataclass(frozen=True)
 class Exercise:
+    """What is right, what to try it on, and what people get wrong."""
+
     truth: Callable
     inputs: Callable  # () -> list of argument tuples
     mistakes: dict = field(default_factory=dict)  # message -> function

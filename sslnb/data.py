@@ -44,6 +44,8 @@ def load_scenes(split, count=None, image_size=96, samples=48_000, seed=0,
     end = soundstamps.length(split)
     if count is None and end is None:
         raise ValueError(f"{split} has no end: say how many scenes")
+    if count is not None and count < 1:
+        raise ValueError(f"count is {count}; need 1 or more scenes")
     scenes = soundstamps.compose_many(
         split, seed, count if count is not None else end, image_size, progress=progress
     )

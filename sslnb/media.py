@@ -10,6 +10,7 @@ torchaudio's; this file fixes the choices and refuses what it cannot make right.
 
 import warnings
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -48,7 +49,8 @@ class AudioConfig:
 
     @property
     def silence(self):
-        return 0.0 if self.clip else (-100.0 - self.floor) / self.span
+        value = (-100.0 - self.floor) / self.span
+        return max(value, 0.0) if self.clip else value
 
 
 LAPTOP_AUDIO = AudioConfig()
@@ -66,10 +68,14 @@ def load_image(path, size):
     tag is obeyed. Squashed, not cropped: the boxes of the benchmarks are given
     in shares of the whole frame. OSError names a file that cannot be read.
     """
+    if size < 1:
+        raise ValueError(f"size is {size}; need 1 or more pixels")
     try:
         with Image.open(path) as image:
             image = ImageOps.exif_transpose(image)
-            if image.mode in ("I", "I;16", "F"):  # 16-bit greyscale
+            if image.mode == "F":
+                raise ValueError("its pixels are floats; save it with 8 or 16 bits")
+            if image.mode.startswith("I"):  # 16-bit greyscale, of either byte order
                 pixels = np.asarray(image, dtype=np.float32)
                 image = Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8))
             if image.has_transparency_data:
@@ -79,8 +85,10 @@ def load_image(path, size):
             image = image.convert("RGB").resize((size, size), Image.BILINEAR)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no picture at {path}") from error
-    except (OSError, SyntaxError) as error:
-        raise OSError(f"{path} is damaged or no picture: {error}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(
+            f"{path} is damaged or no picture that can be read: {error}"
+        ) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
@@ -89,7 +97,8 @@ def load_audio(path, config=LAPTOP_AUDIO):
 
     A longer file gives its middle; a shorter one is repeated, as the release
     does. Silence stays silence. OSError names a file that cannot be read,
-    ValueError one with no samples or with samples that are not numbers.
+    ValueError one with no samples, with samples that are not numbers, or at a
+    sample rate below 1,000 Hz.
     """
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -102,14 +111,20 @@ def load_audio(path, config=LAPTOP_AUDIO):
         raise ValueError(f"{path} holds no samples")
     if not np.isfinite(wave).all():
         raise ValueError(f"{path} holds samples that are not finite numbers")
+    if rate < 1_000:
+        raise ValueError(f"{path} has a sample rate of {rate} Hz; need 1000 or more")
     wave = torch.from_numpy(wave).mean(1)
-    wave = torchaudio.functional.resample(wave, rate, config.sample_rate)
+    # 44,117 to 16,000 Hz would take a filter of gigabytes; 943 to 342 is as good
+    ratio = Fraction(rate, config.sample_rate).limit_denominator(500)
+    wave = torchaudio.functional.resample(wave, ratio.numerator, ratio.denominator)
     return fit_length(wave, config.samples)
 
 
 def fit_length(wave, samples):
     """The middle `samples` of a wave (…, T), repeated first if it is shorter."""
     length = wave.shape[-1]
+    if length == 0:
+        raise ValueError("the wave holds no samples")
     if length < samples:
         repeats = [1] * (wave.ndim - 1) + [-(-samples // length)]
         return wave.repeat(repeats)[..., :samples]

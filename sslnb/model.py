@@ -35,6 +35,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values):
+        """The configuration that `dataclasses.asdict` and JSON made of one."""
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**{**values, "audio": AudioConfig(**values["audio"])})
 

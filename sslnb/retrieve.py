@@ -5,15 +5,20 @@
     {"A@1": …, "P@1": …, "A@5": …, "P@5": …, "A@10": …, "P@10": …}
 """
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 
+BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
 
-def rank(query, gallery, exclude_self=False):
+
+def rank(query, gallery, exclude_self=False, k=None):
     """Gallery indices (Q, G) of every query, best first, by cosine; ties keep order.
 
-    exclude_self: query and gallery are one list and no item finds itself; its own
-    index is left out, so the result is (Q, G − 1).
+    exclude_self: query i and item i of the gallery are one clip (the same sound, or
+    a sound and its own picture) and do not find each other; item i is left out, so
+    the result is (Q, G − 1). k: only the k best, (Q, k).
     """
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
         raise ValueError(
@@ -23,20 +28,28 @@ def rank(query, gallery, exclude_self=False):
     for name, features in (("query", query), ("gallery", gallery)):
         if not features.isfinite().all():
             raise ValueError(f"{name} holds features that are not finite")
-    cosine = F.normalize(query.float(), dim=1) @ F.normalize(gallery.float(), dim=1).T
-    if exclude_self:
-        if query.shape != gallery.shape:
-            raise ValueError(
-                f"exclude_self needs query and gallery to be the same items; "
-                f"there are {len(query)} and {len(gallery)}"
-            )
-        cosine.fill_diagonal_(-torch.inf)
-    order = cosine.argsort(dim=1, descending=True, stable=True)
-    return order[:, :-1] if exclude_self else order
+    if exclude_self and query.shape != gallery.shape:
+        raise ValueError(
+            f"exclude_self needs query and gallery to be the same clips; "
+            f"there are {len(query)} and {len(gallery)}"
+        )
+    length = len(gallery) - exclude_self if k is None else k
+    query, gallery = (F.normalize(x.double(), dim=1) for x in (query, gallery))
+    orders = []
+    for start in range(0, len(query), BLOCK):
+        # A matrix product rounds equal columns differently; rounding what it gives
+        # in double precision to single makes equal features equal again.
+        cosine = (query[start : start + BLOCK] @ gallery.T).float()
+        if exclude_self:
+            cosine[:, start:].fill_diagonal_(-torch.inf)
+        order = cosine.argsort(dim=1, descending=True, stable=True)
+        orders.append(order[:, :length].clone())
+    return torch.cat(orders) if orders else torch.empty(0, length, dtype=torch.long)
 
 
 def retrieval_scores(
-    query, gallery, query_labels, gallery_labels, ks=(1, 5, 10), exclude_self=False
+    query, gallery, query_labels, gallery_labels, ks=(1, 5, 10), exclude_self=False,
+    average="query",
 ):
     """A@K and P@K as fractions, {"A@1": …, "P@1": …, …}, averaged over queries.
 
@@ -44,29 +57,41 @@ def retrieval_scores(
     strings or numbers. A@K: share of queries whose top K hold at least one item
     of their class; P@K: mean share of the top K that are (section 4.3.2). Hence
     A@1 = P@1, and A@K never falls as K grows.
-    exclude_self: see `rank`. ValueError for sizes that do not fit and for a K
-    that is larger than the gallery.
+    exclude_self: see `rank`. average: over "query", or within every "class" of
+    queries first and then over classes; the paper does not say which.
+    ValueError for sizes that do not fit and for a K that is larger than the gallery.
     """
     if len(query_labels) != len(query) or len(gallery_labels) != len(gallery):
         raise ValueError(
             f"{len(query)} queries have {len(query_labels)} labels and {len(gallery)} "
             f"gallery items {len(gallery_labels)}; need one each"
         )
-    order = rank(query, gallery, exclude_self)
-    if len(order) == 0:
+    if len(query) == 0:
         raise ValueError("there are no queries")
-    if min(ks) < 1 or max(ks) > order.shape[1]:
-        raise ValueError(f"ks {tuple(ks)}: need 1 to {order.shape[1]}, the gallery's size")
+    if average not in ("query", "class"):
+        raise ValueError(f"unknown average {average!r}; known are 'query' and 'class'")
+    most = len(gallery) - exclude_self
+    ks = tuple(ks)
+    if not ks or not all(isinstance(k, Integral) and 1 <= k <= most for k in ks):
+        raise ValueError(
+            f"ks is {ks}; need whole numbers from 1 to {most}, what there is to find"
+        )
     number = {}
     q, g = (
         torch.tensor([number.setdefault(_plain(label), len(number)) for label in labels])
         for labels in (query_labels, gallery_labels)
     )
-    hit = g[order.cpu()] == q[:, None]  # (Q, G)
+    if exclude_self and len(q) == len(g) and not torch.equal(q, g):
+        raise ValueError("exclude_self needs the same clips, but their labels differ")
+    order = rank(query, gallery, exclude_self, max(ks))
+    hit = (g[order.cpu()] == q[:, None]).double()  # (Q, max K)
+    weight = torch.ones(len(q)).double()
+    if average == "class":
+        weight = 1 / q.bincount()[q].double()
     scores = {}
     for k in ks:
-        scores[f"A@{k}"] = hit[:, :k].any(1).double().mean().item()
-        scores[f"P@{k}"] = hit[:, :k].double().mean().item()
+        for name, value in (("A", hit[:, :k].amax(1)), ("P", hit[:, :k].mean(1))):
+            scores[f"{name}@{k}"] = ((weight * value).sum() / weight.sum()).item()
     return scores
 
 
@@ -79,9 +104,13 @@ def pool_image(features, how="max", normalised=True):
 
     how: "max" or "mean" over cells; normalised: cells become unit vectors first.
     The paper says "spatially pool" and leaves both open; ours are the defaults.
+    `embed_image` gives unit cells already, so that normalised=False makes no
+    difference to them: it is for the features that `image_encoder` gives.
     """
     if how not in ("max", "mean"):
         raise ValueError(f"unknown pooling {how!r}; known are 'max' and 'mean'")
+    if features.ndim != 4:
+        raise ValueError(f"features have shape {tuple(features.shape)}; need (B, C, h, w)")
     if normalised:
         features = F.normalize(features, dim=1)
     pooled = features.amax((2, 3)) if how == "max" else features.mean((2, 3))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 ROOT = Path(__file__).resolve().parent.parent / "data" / "soundstamps"
 SPLITS = ("train", "val", "test", "unseen", "open", "wild")
@@ -43,7 +43,7 @@ SHARE = (
 CROWDED = 0.75  # scenes above this quantile of size hold one object only
 SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
 LONGEST = 2.0  # an object's longer side in frames: at least half is in view
-HIDDEN = 0.35  # at most this share of an object's box lies behind others
+HIDDEN = 0.35  # at most this share of an object's box is shared with any other
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def classes(split="train"):
 
 
 def check_split(split):
+    """The split itself; ValueError where it is none of SPLITS."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
     return split
@@ -137,7 +138,7 @@ def _open_image(name):
 @lru_cache(maxsize=None)
 def _cutout(name):
     """RGBA photograph, cut to its object; its edge one pixel in, and soft."""
-    image = _open_image(name).convert("RGBA")
+    image = ImageOps.expand(_open_image(name).convert("RGBA"), 3)  # room to fade
     alpha = image.getchannel("A")
     alpha = alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
     image.putalpha(alpha)
@@ -163,7 +164,7 @@ def _sound(name):
 def share_at(quantile):
     """Share of the frame at a quantile of VGG-SS's sizes, piecewise linear."""
     for (q0, s0), (q1, s1) in zip(SHARE, SHARE[1:]):
-        if quantile <= q1:
+        if q0 <= quantile <= q1:
             return s0 + (s1 - s0) * (quantile - q0) / (q1 - q0)
     raise ValueError(f"quantile {quantile} is not in [0, 1]")
 
@@ -225,8 +226,12 @@ def _layout(rng, split):
 
 
 def _cut_square(rng, image):
-    """A square cut of a photograph, 0.4 to 1 of its shorter side, maybe flipped."""
-    side = int(min(image.size) * rng.uniform(0.4, 1))
+    """A square cut of a photograph, 0.4 to 1 of its shorter side, maybe flipped.
+
+    At least DETAIL pixels: a smaller cut would be more blurred than the objects.
+    """
+    smallest = max(0.4, DETAIL / min(image.size))
+    side = round(min(image.size) * rng.uniform(smallest, 1))
     x, y = (rng.randrange(extent - side + 1) for extent in image.size)
     square = image.resize((CANVAS, CANVAS), Image.BILINEAR, (x, y, x + side, y + side))
     return square.transpose(Image.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
@@ -270,13 +275,18 @@ def _finish(rng, canvas, size):
 
 
 def _draw_wave(rng, split, class_name):
-    """Three seconds of a recording of the class, and the file that it is from."""
+    """Three seconds of a recording of the class, and the file that it is from.
+
+    A longer recording is cut around its loudest moment, so that no clip is silent.
+    """
     takes = _recordings(split)[class_name]
     name = rng.choice(takes[rng.choice(sorted(takes))])
     wave, samples = _sound(name), RATE * SECONDS
     start = rng.randrange(len(wave))
     if len(wave) >= samples:
-        start = rng.randrange(len(wave) - samples + 1)
+        loudest = int(np.abs(wave.astype(np.int32)).argmax())
+        first, last = max(0, loudest - samples + 1), min(loudest, len(wave) - samples)
+        start = rng.randrange(first, last + 1)
     repeats = -(-(start + samples) // len(wave))
     wave = np.tile(wave, repeats)[start : start + samples].astype(np.int32)
     wave = wave * rng.randrange(300, 1000) // 1000

@@ -321,6 +321,7 @@ def load_training(preset="laptop", scenes=SCENES, val_scenes=200, progress=lambd
 
 
 def main(arguments=None):
+    """The command line: every field of TrainConfig is an option."""
     parser = argparse.ArgumentParser(
         "python -m sslnb.train", description="Train a model on SoundStamps.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
