@@ -61,7 +61,7 @@ def _right(similarity, labels, k, itself=False, best_first=True):
 def _retrieval_inputs():
     labels = torch.tensor([0, 1, 0, 2, 0, 1, 0, 1, 0, 2, 0, 1])
     features = torch.nn.functional.normalize(_random(12, 6) - 0.5, dim=1)
-    return [(features @ features.T, labels, k) for k in (3, 5)]
+    return [(features @ features.T, labels.clone(), k) for k in (3, 5)]
 
 
 def _median(p):

@@ -49,6 +49,7 @@ class AudioConfig:
 
     @property
     def silence(self):
+        """What no sound at all reads in a spectrogram."""
         value = (-100.0 - self.floor) / self.span
         return max(value, 0.0) if self.clip else value
 

@@ -138,6 +138,7 @@ def curves(histories, names, labels=None, x="epoch"):
             if points:
                 ax.plot(*zip(*points), styles[k % 4], label=run, marker="o", ms=3)
         ax.set(xlabel=x, ylabel=(labels or {}).get(name, name))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         seaborn.despine(ax=ax)
     if len(histories) > 1:
         axes[0].legend()

@@ -125,9 +125,13 @@ def run_all(page):
     # the kernel answers
     expect(page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator")).to_have_attribute(
         "data-status", "idle", timeout=3 * MINUTES)
-    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+    for _ in range(3):  # a click on a page that is still being built can be lost
+        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        page.wait_for_timeout(5_000)
+        if prompts.first.text_content().strip() != "[ ]:":
+            break
     count = prompts.count()
     for number in range(count):
         expect(prompts.nth(number)).to_have_text(f"[{number + 1}]:", timeout=5 * MINUTES)
