@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models.resnet import BasicBlock
-from torchvision.transforms.functional import gaussian_blur
 
 from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO, AudioConfig, normalise, spectrogram
 
@@ -107,7 +106,12 @@ class SoundLocaliser(nn.Module):
             raise ValueError(
                 f"images have shape {tuple(images.shape)}; need (B, 3, H, W)"
             )
-        features = smooth(self.image_encoder(images).float(), self.config.smooth)
+        features = self.image_encoder(images).float()
+        # A strided convolution looks at the first pixel of its cell. The middle lies
+        # half a cell further on, and there the smoothing puts it.
+        step = stride(self.config)
+        with torch.autocast(features.device.type, enabled=False):
+            features = smooth(features, self.config.smooth, (step - 1) / 2 / step)
         return F.normalize(features, dim=1)
 
     def embed_audio(self, spectrograms):
@@ -171,15 +175,25 @@ class SoundLocaliser(nn.Module):
         return model.eval()
 
 
-def smooth(features, sigma):
-    """Gaussian over the cells of (B, C, h, w); the border is repeated outwards."""
+def smooth(features, sigma, shift=0.0):
+    """Gaussian of `sigma` cells over (B, C, h, w), centred `shift` cells further on.
+
+    The border is repeated outwards; sigma 0 leaves the features as they are.
+    """
     if sigma == 0:
         return features
-    radius = math.ceil(2 * sigma)
+    channels, radius = features.shape[1], math.ceil(3 * sigma)
+    cells = torch.arange(-radius, radius + 1, device=features.device)
+    kernel = torch.softmax(-0.5 * ((cells - shift) / sigma).square(), 0)
+    kernel = kernel.expand(channels, 1, 1, -1)
     features = F.pad(features, [radius] * 4, mode="replicate")
-    return gaussian_blur(features, [2 * radius + 1] * 2, [sigma] * 2)[
-        ..., radius:-radius, radius:-radius
-    ]
+    features = F.conv2d(features, kernel, groups=channels)
+    return F.conv2d(features, kernel.transpose(2, 3), groups=channels)
+
+
+def stride(config):
+    """Pixels from one cell of the response map to the next."""
+    return 2 * (2 if config.pool else 1) * math.prod(config.strides)
 
 
 def respond(v, a):

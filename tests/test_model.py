@@ -144,9 +144,9 @@ def test_an_unknown_preset_is_named_with_the_known_ones():
 
 
 def blurred(features, sigma):
-    """scipy's Gaussian over cells, cut at two σ, the border repeated outwards."""
+    """scipy's Gaussian over cells, cut at three σ, the border repeated outwards."""
     found = gaussian_filter(features.double().numpy(), (0, 0, sigma, sigma),
-                            mode="nearest", truncate=2)
+                            mode="nearest", truncate=3)
     return torch.from_numpy(found.astype(np.float32))
 
 
@@ -196,8 +196,10 @@ def test_similarity_is_the_cosine_of_every_image_with_every_sound(sigma):
     model = tiny(smooth=sigma).eval()
     images, spectrograms = batch(3, 5, 32)
     similarity = model(images, spectrograms)
-    features = blurred(model.image_encoder(images), sigma)
+    features = model.image_encoder(images)
     height, width = features.shape[2:]
+    stride = 32 / height
+    features = smooth(features, sigma, (stride - 1) / 2 / stride)
     assert similarity.shape == (3, 5, height, width)
     for j in range(5):
         pooled = model.audio_encoder(spectrograms)[j].amax((1, 2))
@@ -416,3 +418,38 @@ def test_nothing_is_unpickled(tmp_path):
         with pytest.raises(ValueError, match="damaged"):
             SoundLocaliser.load(tmp_path)
         assert not (tmp_path / "sprung").exists()
+
+
+# --- where a cell looks ---------------------------------------------------------
+
+
+def centre_of_sensitivity(model, cell, size=96):
+    """Mean place, weighted by squared gradient, of the pixels that move a cell."""
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros(size, size)
+    for _ in range(4):
+        images = torch.rand(1, 3, size, size, generator=generator, requires_grad=True)
+        probe = torch.randn(model.embed_image(images).shape[1], generator=generator)
+        (model.embed_image(images)[0, :, cell, cell] @ probe).backward()
+        total += images.grad.square().sum((0, 1))
+    pixels = torch.arange(size) + 0.5
+    return [(total.sum(k) @ pixels / total.sum()).item() for k in (1, 0)]
+
+
+def test_a_cell_of_the_laptop_model_looks_at_its_own_middle():
+    torch.manual_seed(0)
+    model = SoundLocaliser.from_preset("laptop").eval()
+    for place in centre_of_sensitivity(model, 5):
+        assert place == pytest.approx(5.5 * 8, abs=1.5)  # unshifted: 40.5
+
+
+def test_smoothing_leaves_a_constant_and_moves_a_dot():
+    from sslnb.model import smooth
+
+    assert torch.allclose(smooth(torch.ones(1, 2, 5, 5), 1.0, 0.4), torch.ones(1, 2, 5, 5))
+    dot = torch.zeros(1, 1, 15, 15)
+    dot[..., 7, 7] = 1
+    spread = smooth(dot, 1.0, 0.4)[0, 0]
+    middle = (spread.sum(0) @ torch.arange(15.0)).item()
+    assert middle == pytest.approx(7 - 0.4, abs=0.02)  # a cell reads what lies further on
+    assert smooth(dot, 0.0) is dot
