@@ -288,3 +288,16 @@ def test_nbval_compares_by_these_rules(tmp_path):
     )
     assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
     assert "Cell 2" in found.stdout and "Cell 3" in found.stdout
+
+
+def test_the_readme_has_the_numbers_that_notebook_06_stored():
+    readme = (run.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    stored = "\n".join(text for _, text in texts(book))
+    for split in ("test", "unseen", "open", "wild"):
+        line = next(x for x in readme.splitlines() if x.startswith(f"| `{split}` |"))
+        row = next(x for x in stored.splitlines() if x.startswith(f"| **{split}** |"))
+        numbers = re.findall(r"\d+\.\d", line)
+        assert len(numbers) == 5, line
+        for number in numbers:
+            assert f"{float(number) / 100:.3f}" in row, f"{split}: {number} in {row}"
