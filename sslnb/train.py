@@ -39,7 +39,7 @@ TABLE_1 = {
     "F": ("app", "geo", "mask", "mix", "equivariance"),
 }
 
-SCENES = 6_000  # of SoundStamps, for a whole run of the laptop preset
+SCENES = 5_000  # of SoundStamps, for a whole run of the laptop preset
 
 
 @dataclass(frozen=True)
