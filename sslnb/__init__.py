@@ -9,5 +9,5 @@ Files in the order of the notebooks; nothing imports from a later one:
     train                       05  the loop
     retrieve                    07  retrieval
     plot, widgets, check        figures, controls and exercises of the notebooks
-    run, doctor                 the commands behind `make`
+    pages, run, doctor          the commands behind `make`
 """

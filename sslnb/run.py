@@ -174,9 +174,9 @@ def handed(source, out):
     if source.name.startswith("05"):
         from sslnb.train import TrainConfig, load_training  # torch: takes seconds
 
-        scenes = inspect.signature(load_training).parameters["scenes"].default
-        return {"scenes": scenes, "val_scenes": 200, "epochs": TrainConfig.epochs,
-                "out": checkpoint}
+        usual = inspect.signature(load_training).parameters
+        counts = {name: usual[name].default for name in ("scenes", "val_scenes")}
+        return {**counts, "epochs": TrainConfig.epochs, "out": checkpoint}
     return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
 
 
