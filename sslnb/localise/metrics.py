@@ -1,4 +1,4 @@
-"""Where the sound is, and how well that was found (notebook 06; section 4.2).
+"""cIoU, AUC and peaks of response maps (notebook 06; section 4.2).
 
     >>> truth = boxes_to_truth([(0.1, 0.2, 0.6, 0.9)])[None]   # (1, 224, 224)
     >>> summarise(ciou(responses, truth))                      # {"cIoU": …, "AUC": …}
