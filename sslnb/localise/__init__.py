@@ -1,0 +1,35 @@
+"""Where the sound is, and how well that was found (notebook 06; section 4.2).
+
+    metrics    cIoU, AUC and peaks of response maps against the truth
+    report     anybody's maps against published annotations, under a named protocol
+    respond    a model's maps for a folder of clips
+    video      a heatmap over a video
+
+The last three are the commands of `python -m sslnb.localise`.
+"""
+
+from sslnb.localise.metrics import (
+    HALF,
+    PROTOCOL,
+    SIZE,
+    as_truth,
+    baselines,
+    boxes_to_truth,
+    ceiling,
+    centred_disc,
+    ciou,
+    mask_ciou,
+    median_mask,
+    peak_hit,
+    resize,
+    respond_to,
+    score,
+    summarise,
+    truth_of,
+)
+
+__all__ = [
+    "HALF", "PROTOCOL", "SIZE", "as_truth", "baselines", "boxes_to_truth", "ceiling",
+    "centred_disc", "ciou", "mask_ciou", "median_mask", "peak_hit", "resize",
+    "respond_to", "score", "summarise", "truth_of",
+]
