@@ -193,6 +193,28 @@ def warp(x, theta):
     return moved if x.ndim == 4 else moved[:, 0]
 
 
+def draw_crops(batch, larger, size, generator):
+    """Upper left corners (batch, 2), in pixels, of cuts of `size` in pictures of `larger`.
+
+    ValueError where the pictures are smaller than the cut.
+    """
+    if larger < size:
+        raise ValueError(f"pictures have {larger} pixels a side; the model needs {size}")
+    corners = _uniform(2 * batch, 0, larger - size + 1, generator).long()
+    return corners.clamp(max=larger - size).view(batch, 2)
+
+
+def crop(images, corners, size):
+    """Cuts (B, C, size, size) of images (B, C, H, W), each at its own corner."""
+    if images.shape[2:] == (size, size):
+        return images
+    span = torch.arange(size, device=images.device)
+    rows, columns = (corners[:, k, None] + span for k in (0, 1))  # (B, size)
+    sample = torch.arange(len(images), device=images.device)[:, None, None]
+    cut = images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]]
+    return cut.permute(0, 3, 1, 2)
+
+
 # --- T_mask and T_mix: what is heard ----------------------------------------
 
 

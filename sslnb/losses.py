@@ -30,11 +30,17 @@ def contrastive_loss(
     epsilon_negative=0.4,
     tau=0.03,
     temperature=0.07,
+    own=None,
+    total=lambda x: x,
 ):
     """Contrastive loss with pseudo-masks, over a batch of all pairs.
 
     similarity (B, B, h, w): `[i, j]` is image i against sound j, cosines in
     [-1, 1]. Returns a scalar in float32.
+
+    Where several processes share a batch, each has the rows of its own images,
+    (b, B, h, w): `own` (b,) then says which column is each row's own sound, `total`
+    sums a tensor over the processes, and the scalar is the mean over these rows.
 
     form="release", the trimap cross-entropy of the released code: cells above
     `epsilon` are foreground, below `epsilon_negative` background, between them
@@ -52,39 +58,42 @@ def contrastive_loss(
     Raises ValueError for another form or shape, and for a batch of one, which
     has nothing to be contrasted with.
     """
-    if similarity.ndim != 4 or similarity.shape[0] != similarity.shape[1]:
+    if similarity.ndim != 4 or own is None and similarity.shape[0] != similarity.shape[1]:
         raise ValueError(
             f"similarity has shape {tuple(similarity.shape)}; need (B, B, h, w)"
         )
-    batch = similarity.shape[0]
+    rows, batch = similarity.shape[:2]
     if batch < 2:
         raise ValueError("a batch of one has no unpaired sound; use at least two clips")
     similarity = similarity.float()
-    own = similarity.diagonal().permute(2, 0, 1)  # (B, h, w)
-    paired = torch.eye(batch, dtype=torch.bool, device=similarity.device)
-    positive = weighted_mean(own, (own - epsilon) / tau)  # (B,)
+    row = torch.arange(rows, device=similarity.device)
+    own = row if own is None else own
+    response = similarity[row, own]  # (b, h, w)
+    paired = own[:, None] == torch.arange(batch, device=similarity.device)
+    positive = weighted_mean(response, (response - epsilon) / tau)  # (b,)
 
     if form == "paper":
-        background = weighted_mean(own, -(own - epsilon) / tau)
+        background = weighted_mean(response, -(response - epsilon) / tau)
         others = similarity.mean((-2, -1)).masked_fill(paired, 0).sum(0)  # over images
-        return F.softplus(others + background - positive).mean()
+        return F.softplus(total(others)[own] + background - positive).mean()
     if form == "release":
-        background = weighted_mean(own, -(own - epsilon_negative) / tau)
-        others = weighted_mean(similarity, (similarity - epsilon) / tau)  # (B, B)
+        background = weighted_mean(response, -(response - epsilon_negative) / tau)
+        others = weighted_mean(similarity, (similarity - epsilon) / tau)  # (b, B)
         others = others.masked_fill(paired, -torch.inf)
         columns = torch.cat([positive[:, None], others, background[:, None]], 1)
-        target = torch.zeros(batch, dtype=torch.long, device=similarity.device)
+        target = torch.zeros(rows, dtype=torch.long, device=similarity.device)
         return F.cross_entropy(columns / temperature, target)
     raise ValueError(f"unknown form {form!r}; known are 'release' and 'paper'")
 
 
-def equivariance_loss(response_1, response_2, theta):
+def equivariance_loss(response_1, response_2, theta, total=lambda x: x):
     """Mean square between branch 2's map and branch 1's map moved by theta: eq. 10.
 
     response_1, response_2 (B, h, w); theta (B, 2, 3) as `augment.warp` takes it,
     the one that moved branch 2's images. Cells whose content the warp brings in
     from outside of the frame, wholly or in part, do not count; where no cell is
     left the loss is 0. Gradients flow into both maps. Returns a float32 scalar.
+    Where several processes share a batch, `total` sums a tensor over them.
     """
     if response_1.shape != response_2.shape or response_1.ndim != 3:
         raise ValueError(
@@ -95,4 +104,4 @@ def equivariance_loss(response_1, response_2, theta):
     moved = warp(response_1, theta)
     inside = warp(torch.ones_like(response_1), theta) > 1 - 1e-3
     squares = (response_2 - moved).square() * inside
-    return squares.sum() / inside.sum().clamp(min=1)
+    return total(squares.sum()) / total(inside.sum().float()).clamp(min=1)

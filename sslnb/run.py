@@ -12,7 +12,6 @@ or of another kind than its default, is an error, before anything is executed.
 
 import argparse
 import ast
-import inspect
 import os
 import sys
 import tempfile
@@ -172,11 +171,11 @@ def handed(source, out):
     """What a run gives a notebook: 05 trains in full, and hands its model on."""
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
-        from sslnb.train import TrainConfig, load_training  # torch: takes seconds
+        from sslnb.recipe import TrainConfig  # torch: takes seconds
+        from sslnb.train import SCENES, VAL
 
-        usual = inspect.signature(load_training).parameters
-        counts = {name: usual[name].default for name in ("scenes", "val_scenes")}
-        return {**counts, "epochs": TrainConfig.epochs, "out": checkpoint}
+        return {"scenes": SCENES, "val_scenes": VAL, "epochs": TrainConfig.epochs,
+                "out": checkpoint}
     return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
 
 

@@ -1,0 +1,135 @@
+"""One batch, shared by several processes (notebook 05's last section).
+
+`torchrun` starts the processes, torch.distributed connects them and
+DistributedDataParallel averages their gradients. What is left to this file is that
+N processes with a batch of B / N compute what one with B computes: negatives are
+gathered with their gradients, batch-norm sees the whole batch.
+
+    >>> with connect():                           # under torchrun or alone
+    ...     mine = share(batch)                   # slice of the batch that is ours
+    ...     sounds = gather(embeddings, batch)    # (b, C) to (batch, C)
+"""
+
+import os
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+
+def rank():
+    """Number of this process; 0 where it is alone. Only 0 writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world():
+    """How many processes share a batch."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def device():
+    """Where this process computes: its own GPU, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+@contextmanager
+def connect(minutes=10):
+    """Join the processes that torchrun started, if it did, until the block ends.
+
+    A process that waits longer than `minutes` for another takes it for lost.
+    """
+    many, where = "LOCAL_RANK" in os.environ, device()
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    if many:
+        dist.init_process_group("nccl" if where.type == "cuda" else "gloo",
+                                timeout=timedelta(minutes=minutes))
+    try:
+        yield
+    finally:
+        if many:
+            dist.destroy_process_group()
+
+
+def wait():
+    """Let every process come as far as this one."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def share(batch):
+    """The slice of a batch of `batch` clips that is this process's.
+
+    Shares differ by one clip at most, and none is empty: ValueError where there are
+    fewer clips than processes.
+    """
+    if batch < world():
+        raise ValueError(f"a batch of {batch} for {world()} processes: need a clip each")
+    return slice(batch * rank() // world(), batch * (rank() + 1) // world())
+
+
+def total(x):
+    """Sum of a tensor over all processes; gradients flow back into each."""
+    return all_reduce(x) if world() > 1 else x
+
+
+def gather(x, batch):
+    """Every process's rows (b, …) in one tensor (batch, …), with their gradients."""
+    if world() == 1:
+        return x
+    whole = x.new_zeros(batch, *x.shape[1:])
+    return total(torch.index_add(
+        whole, 0, torch.arange(batch, device=x.device)[share(batch)], x))
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch-norm over all processes' batches, on any device.
+
+    PyTorch's own SyncBatchNorm computes the same, but has no CPU kernel.
+    """
+
+    def forward(self, x):
+        """(B, C, H, W) to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        values = x.float()
+        count = total(values.new_tensor(float(values[:, 0].numel())))
+        mean = total(values.sum((0, 2, 3))) / count
+        centred = values - mean[:, None, None]
+        variance = total(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def synchronised(model):
+    """The model with batch-norm over the batches of all processes."""
+    if world() == 1:
+        return model
+    if next(model.parameters()).is_cuda:
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                norm = BatchNorm(child.num_features, child.eps, child.momentum)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm)
+    return model
+
+
+def distributed(model):
+    """A module whose gradients are averaged over all processes at each backward."""
+    if world() == 1:
+        return model
+    where = [next(model.parameters()).device.index] if next(
+        model.parameters()).is_cuda else None
+    # batch-norm's buffers are the same everywhere already
+    return nn.parallel.DistributedDataParallel(model, where, broadcast_buffers=False)
