@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
+import soundfile
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from sslnb import localise
@@ -19,7 +21,9 @@ from sslnb.losses import contrastive_loss, equivariance_loss
 from sslnb.media import normalise, spectrogram
 from sslnb.model import SoundLocaliser, respond
 from sslnb.recipe import TABLE_1, TrainConfig, learning_rate, recipe, strength_at
+from sslnb.soundstamps import compose
 from sslnb.step import draw_views, loss_of_batch
+from sslnb.store import pack_scenes
 from sslnb.train import batches, train
 
 TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
@@ -280,6 +284,108 @@ def test_command_line_trains_and_refuses(tmp_path, capsys):
     with pytest.raises(SystemExit):
         training.main(["--out", str(tmp_path), "--model", "Z"])
     assert "model is 'Z'; need one of A to F" in capsys.readouterr().err
+
+
+def test_constant_rate_and_unknown_settings():
+    paper = recipe("paper")
+    assert (paper.epochs, paper.batch, paper.rate) == (80, 32, 1e-4)  # section 4.1
+    assert {learning_rate(paper, step, 100) for step in (0, 1, 50, 99)} == {1e-4}
+    assert recipe("laptop", epochs=3).rate == TrainConfig().rate
+    with pytest.raises(ValueError, match="unknown setting epoch; known are batch, crop"):
+        recipe("paper", epoch=3)
+
+
+def test_own_masks_are_two_and_encode_the_sound_twice(clips):
+    images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
+    calls = []
+    model = fresh()
+    encode = model.embed_audio
+    model.embed_audio = lambda x: calls.append(x) or encode(x)
+    for own, count in ((False, 1), (True, 2)):
+        calls.clear()
+        loss_of_batch(model, replace(TINY, own_masks=own), images, sounds,
+                      torch.Generator().manual_seed(0))
+        assert len(calls) == count
+    assert not torch.equal(*calls)
+
+
+def test_larger_frames_are_cut_to_the_models_size(val, tmp_path):
+    """Each at its own place, every place as likely as another; val is squashed."""
+    frames = torch.arange(6 * 3 * 20 * 20).view(6, 3, 20, 20)
+    seen = set()
+    stream = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        corners = training.augment.draw_crops(6, 20, 17, stream)
+        cuts = training.augment.crop(frames, corners, 17)
+        for frame, (y, x), cut in zip(frames, corners.tolist(), cuts):
+            assert torch.equal(cut, frame[:, y : y + 17, x : x + 17])
+            seen.add((y, x))
+    assert seen == {(y, x) for y in range(4) for x in range(4)}
+    with pytest.raises(ValueError, match="20 pixels a side; the model needs 21"):
+        training.augment.draw_crops(6, 20, 21, stream)
+    large = load_scenes("train", 8, image_size=112)
+    (metrics,) = train(replace(TINY, epochs=1), large, val, tmp_path)
+    assert metrics["loss"] > 0
+
+
+def test_training_runs_from_a_store_and_holds_out_its_end(tmp_path, capsys):
+    pack_scenes("train", 10, tmp_path / "scenes", size=96, workers=1)
+    training.main(["--out", str(tmp_path / "out"), "--data", "packed", "--root",
+                   str(tmp_path / "scenes"), "--val-clips", "4", "--epochs", "1",
+                   "--batch", "4", "--precision", "fp32"])
+    assert "val_AUC" in capsys.readouterr().out
+    card = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert card["clips"] == 10
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Prepared clips of VGGSound's names, without boxes."""
+    for name in ("frames", "audio"):
+        (tmp_path / name).mkdir()
+    names = [f"{k:011}_000010" for k in range(10)]
+    for k, name in enumerate(names):
+        scene = compose("train", 0, k, 112)
+        Image.fromarray(scene.image).save(tmp_path / "frames" / f"{name}.jpg")
+        soundfile.write(tmp_path / "audio" / f"{name}.wav", scene.wave, 16_000)
+    return tmp_path, names
+
+
+def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, capsys):
+    root, names = videos
+    out = tmp_path / "out"
+    arguments = ["--out", str(out), "--data", "vggsound", "--root", str(root),
+                 "--val-clips", "4", "--epochs", "2", "--batch", "3", "--precision", "fp32"]
+    training.main(arguments)
+    told = capsys.readouterr().out
+    assert "Not checked for leaks" in told and "val_loss" in told
+    history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    card = json.loads((out / "model.json").read_text())
+    assert card["metrics"]["val_loss"] == min(m["val_loss"] for m in history)
+    assert card["clips"] == 6
+    boxes = [{"file": name, "class": "x", "bbox": [[0, 0, 1, 1]]} for name in names[:3]]
+    (tmp_path / "bench.json").write_text(json.dumps(boxes))
+    scored = [*arguments, "--benchmark", str(tmp_path / "bench.json")]
+    with pytest.raises(SystemExit, match="3 of the 3 test clips are in the training list"):
+        training.main(scored)
+    training.main([*scored, "--allow-leaks"])
+
+
+def test_a_test_must_not_choose_the_model(clips, val, tmp_path):
+    with pytest.raises(ValueError, match="6 clips of val are in the benchmark"):
+        next(train(TINY, clips, val, tmp_path, benchmark=val.names))
+    real = replace(val, names=[f"{k:011}_000010" for k in range(6)])
+    with pytest.raises(ValueError, match="6 clips of val are in the training clips"):
+        next(train(TINY, real, real, tmp_path))
+
+
+def test_help_shows_defaults_and_places_in_the_paper(capsys):
+    with pytest.raises(SystemExit):
+        training.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for text in ("λ_geo of equation 11 (section 3.3.3: 2) [2.0]", "[14 / 80]",
+                 "--own-masks, --no-own-masks", "ε of equation 5"):
+        assert text in told
 
 
 # --- what a full run must reach --------------------------------------------------

@@ -1,0 +1,112 @@
+"""States of a run: whole or not at all, the last two, and what cannot be written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslnb.checkpoint import load_state, save_state, states
+from sslnb.files import whole
+from sslnb.model import SoundLocaliser
+from sslnb.recipe import TrainConfig
+
+
+def run(steps=1):
+    """A model and an optimiser that has taken some steps."""
+    torch.manual_seed(1)
+    model = SoundLocaliser.from_preset("laptop").to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    for _ in range(steps):
+        step(model, optimizer)
+    return model, optimizer
+
+
+def step(model, optimizer):
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
+    optimizer.zero_grad()
+    model.embed_image(images)[:, :8].sum().backward()
+    optimizer.step()
+
+
+def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
+    model, optimizer = run()
+    save_state(tmp_path, TrainConfig(), model, optimizer, [{"epoch": 1, "loss": 2.5}])
+    other, its = run(steps=0)
+    assert load_state(tmp_path, TrainConfig(), other, its) == [{"epoch": 1, "loss": 2.5}]
+    for pair in ((model, optimizer), (other, its)):
+        step(*pair)
+    for (name, a), b in zip(model.state_dict().items(), other.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
+    model, optimizer = run()
+    history = []
+    for epoch in range(1, 5):
+        history.append({"epoch": epoch})
+        save_state(tmp_path, TrainConfig(), model, optimizer, history)
+    assert [p.name for p in states(tmp_path)] == [
+        "state-0003.safetensors", "state-0004.safetensors"]
+    assert len(load_state(tmp_path, TrainConfig(), model, optimizer)) == 4
+    states(tmp_path)[-1].write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
+        load_state(tmp_path, TrainConfig(), model, optimizer)
+    states(tmp_path)[-1].unlink()
+    assert len(load_state(tmp_path, TrainConfig(), model, optimizer)) == 3
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from sslnb.checkpoint import save_state, states
+from sslnb.recipe import TrainConfig
+from test_checkpoint import run
+folder = Path(sys.argv[1])
+model, optimizer = run()
+save_state(folder, TrainConfig(), model, optimizer, [{"epoch": 1}])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # no more than 100 kB a file from here on
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_state(folder, TrainConfig(), model, optimizer, [{"epoch": 1}, {"epoch": 2}])
+except OSError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
+    told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], text=True,
+                          capture_output=True)
+    assert "state-0002.safetensors cannot be written" in told.stdout, told
+    assert "intact" in told.stdout
+    assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
+        "state-0001.safetensors"]
+    model, optimizer = run()
+    assert load_state(tmp_path, TrainConfig(), model, optimizer) == [{"epoch": 1}]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "metrics.json"
+    with whole(path) as temporary:
+        temporary.write_text("[1]")
+    with pytest.raises(KeyError), whole(path) as temporary:
+        temporary.write_text("[1, ")
+        raise KeyError
+    assert json.loads(path.read_text()) == [1]
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="absent/a.json cannot be written"):
+        with whole(tmp_path / "absent" / "a.json") as temporary:
+            temporary.write_text("{}")
+
+
+def test_a_model_that_cannot_be_saved_says_where(tmp_path):
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(OSError, match="model.safetensors cannot be written"):
+        SoundLocaliser.from_preset("laptop").save(tmp_path)
+    assert not (tmp_path / "model.json").exists()
+    (tmp_path / "model.safetensors").rmdir()
+    SoundLocaliser.from_preset("laptop").save(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")
