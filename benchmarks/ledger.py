@@ -1,0 +1,115 @@
+"""What benchmarks measured, a row each, and the README's table made of it.
+
+    make bench                             # all of them; adds rows to ledger.jsonl
+    python -m benchmarks.ledger            # writes the table into README.md anew
+
+A row names the machine, the versions and the commit. What was never measured on a
+kind of machine stands in the table as "not measured".
+"""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+LEDGER = Path(__file__).with_name("ledger.jsonl")
+BEGIN, END = "<!-- benchmarks: made by python -m benchmarks.ledger -->", "<!-- end -->"
+PACKAGES = ("torch", "numpy", "av", "pillow", "soundfile")
+GPU = "one GPU"
+# What the table shows, in its order: figure, what it is, whether a GPU has it too.
+ROWS = {
+    "scenes_per_second": ("SoundStamps scenes composed a second, one thread", False),
+    "prepare_ratio": ("videos to clips, against `ffmpeg` called twice a clip: times as fast",
+                      False),
+    "packed_per_second": ("clips packed a second, two processes", False),
+    "score_seconds": ("5,158 clips scored with all intervals, seconds", False),
+    "fp32_ratio": ("training step of the paper's shapes, fp32: times as fast as the "
+                   "plain reference", True),
+    "bf16_ratio": ("the same in bf16", True),
+    "step_seconds": ("seconds a step in bf16, at the batch that the row's machine used",
+                     True),
+    "augment_per_second": ("clips augmented a second at 224²", True),
+    "neighbours_seconds": ("most similar other clip of 20,000 at 512 dimensions, seconds",
+                           True),
+    "peak_share": ("share of the GPU's bf16 peak that the training step reaches", True),
+    "hours": ("hours for 80 epochs of 144,000 clips", True),
+}
+
+
+def processor():
+    """The processor's name where Linux tells it, else what Python knows."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine():
+    """What it ran on, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, {processor()}"
+    return f"{processor()}, {os.cpu_count()} cores"
+
+
+def record(figures, told):
+    """Print what a benchmark found, and add its row to the ledger.
+
+    figures: {name of ROWS or another: number}; told: the conditions, in words.
+    """
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
+                            capture_output=True, text=True).stdout.strip()
+    row = {
+        "day": date.today().isoformat(), "machine": machine(), "commit": commit,
+        "gpu": torch.cuda.is_available(), "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES}, "told": told,
+        "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},
+    }
+    with open(LEDGER, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    print(f"{row['machine']}; Python {row['python']}, "
+          + ", ".join(f"{k} {v}" for k, v in row["versions"].items()))
+    print(told)
+    for name, value in row["figures"].items():
+        print(f"  {value:<10g} {ROWS[name][0] if name in ROWS else name}")
+
+
+def rows():
+    """Every row of the ledger, oldest first."""
+    lines = LEDGER.read_text(encoding="utf-8").splitlines() if LEDGER.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def table():
+    """The README's table: of every figure the newest row, on a CPU and on a GPU."""
+    newest = {}
+    for row in rows():
+        for name, value in row["figures"].items():
+            newest[name, row["gpu"]] = f"{value:g}", row
+    lines = [f"| measured | CPU | {GPU} |", "|---|---|---|"]
+    for name, (what, on_gpu) in ROWS.items():
+        cells = [newest.get((name, gpu), ("not measured" if gpu <= on_gpu else "–",))[0]
+                 for gpu in (False, True)]
+        lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
+    used = {row["machine"]: row for _, row in newest.values()}
+    told = "; ".join(f"{name} ({row['day']}, commit {row['commit']})"
+                     for name, row in sorted(used.items()))
+    return "\n".join([*lines, "", f"Machines: {told or 'none yet'}. Medians of rounds in "
+                      "turn; `benchmarks/ledger.jsonl` has every row."])
+
+
+def readme(text):
+    """README.md with today's table between its marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(readme(path.read_text(encoding="utf-8")), encoding="utf-8")
+    print(table())
