@@ -37,6 +37,7 @@ ROWS = {
     "augment_per_second": ("clips augmented a second at 224²", True),
     "neighbours_seconds": ("most similar other clip of 20,000 at 512 dimensions, seconds",
                            True),
+    "memory_gb": ("memory at its peak in these steps, reference included, GB", True),
     "peak_share": ("share of the GPU's bf16 peak that the training step reaches", True),
     "hours": ("hours for 80 epochs of 144,000 clips", True),
 }

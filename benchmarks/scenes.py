@@ -4,13 +4,10 @@
 """
 
 import argparse
-import os
-import platform
 import time
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
+from benchmarks.ledger import record
 from sslnb.soundstamps import compose
 
 TARGET = 150  # scenes a second: 4,000 of them in under half a minute
@@ -24,14 +21,6 @@ def rate(count, size, start):
     return count / (time.perf_counter() - began)
 
 
-def processor():
-    """The processor's name where Linux tells it, else what Python knows."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -41,12 +30,10 @@ def main():
     rate(options.scenes, options.size, 0)  # reads and decodes every file once
     rates = [rate(options.scenes, options.size, options.scenes * (1 + r))
              for r in range(options.rounds)]
-    packages = ", ".join(f"{p} {version(p)}" for p in ("numpy", "pillow", "soundfile"))
-    print(f"{processor()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"Python {platform.python_version()}, {packages}")
-    print(f"{median(rates):.0f} scenes a second at {options.size} pixels, one thread "
-          f"(median of {options.rounds} rounds of {options.scenes}, "
-          f"{min(rates):.0f} to {max(rates):.0f}; target: at least {TARGET})")
+    record({"scenes_per_second": median(rates)},
+           f"scenes of {options.size} pixels, one thread: median of {options.rounds} "
+           f"rounds of {options.scenes}, {min(rates):.0f} to {max(rates):.0f}; target: at "
+           f"least {TARGET}")
 
 
 if __name__ == "__main__":

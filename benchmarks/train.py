@@ -9,6 +9,7 @@ equations and tables, and must have the same loss and gradients.
 """
 
 import argparse
+import resource
 import time
 from statistics import median
 
@@ -139,7 +140,6 @@ def main():
         rate = counter.get_total_flops() / figures["step_seconds"]
         figures["peak_share"] = rate / peak[0]
         figures["hours"] = CLIPS * EPOCHS * figures["step_seconds"] / batch / 3600
-        figures["memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
 
     def augmented():
         began = time.perf_counter()
@@ -155,6 +155,9 @@ def main():
 
     figures["augment_per_second"] = median(augmented() for _ in range(options.rounds))
     figures["neighbours_seconds"] = median(neighbours() for _ in range(3))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux: kB
+    figures["memory_gb"] = (torch.cuda.max_memory_allocated() if images.is_cuda
+                            else most) / 1e9
     record(figures, f"training step: batch {batch}, 224², 257 × 670, 14 × 14 × 512, "
            f"{torch.get_num_threads()} threads, {options.rounds} rounds in turn")
 

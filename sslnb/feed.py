@@ -55,7 +55,7 @@ class Feed:
         return self._spectrogram(self._rows(self.waves, index))
 
     def _rows(self, values, index):
-        rows = values[index.to(values.device)]
+        rows = values.index_select(0, index.to(values.device))
         ahead = self.device.type == "cuda" and rows.device.type == "cpu"
         return rows.pin_memory() if ahead else rows
 
