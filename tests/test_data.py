@@ -1,12 +1,19 @@
-"""Clips are the composed scenes, and nothing else."""
+"""Clips are the composed scenes, and nothing else; leaks are those that are known."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from sslnb import soundstamps
-from sslnb.data import Clips, load_scenes
+from sslnb.data import Clips, Leaks, leaks, load_scenes, refuse_leaks
+from sslnb.lists import read_list
 from sslnb.media import fit_length
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "benchmarks"
+published = pytest.mark.skipif(not SHARED.exists(), reason="no published lists here")
 
 
 @pytest.mark.parametrize("split", soundstamps.SPLITS)
@@ -93,3 +100,74 @@ def test_clips_cannot_be_changed_by_accident():
     assert isinstance(clips, Clips)
     with pytest.raises(AttributeError):
         clips.labels = []
+
+
+# --- leaks ------------------------------------------------------------------
+
+TRAIN = ["aaaaaaaaaaa_000001", "bbbbbbbbbbb_000010", "videos/1/2/15299999044.mp4"]
+
+
+def test_leaks_by_clip_and_by_source_video_in_any_spelling():
+    test = ["ccccccccccc_000001.jpg", "bbbbbbbbbbb_10000_20000", "aaaaaaaaaaa_000002.jpg",
+            "15299999044.jpg", "15299999045.jpg"]
+    found = leaks(TRAIN, test)
+    assert found.clips == ("bbbbbbbbbbb_000010", "15299999044")
+    assert found.videos == ("bbbbbbbbbbb_000010", "aaaaaaaaaaa_000002", "15299999044")
+
+
+def test_scenes_of_two_splits_do_not_leak():
+    """Their numbers are the same, but they are other scenes."""
+    names = [[f"{split}/0/{n}" for n in range(5)] for split in ("train", "test")]
+    assert leaks(*names) == Leaks((), ())
+    assert leaks(names[0], names[0]).clips == tuple(names[0])
+
+
+def test_leaks_take_any_collection_of_names_and_nothing_else():
+    assert leaks(iter(TRAIN), {TRAIN[0]: "a clip", "d": "another"}).clips == (TRAIN[0],)
+    assert leaks([], []) == leaks(TRAIN, ()) == Leaks((), ())
+    for train, test in (("list.txt", TRAIN), (TRAIN, "list.txt")):
+        for function in (leaks, refuse_leaks):
+            with pytest.raises(ValueError, match="'list.txt' is no list of names"):
+                function(train, test)
+
+
+def test_training_on_the_test_set_is_refused_unless_it_is_meant():
+    test = ["ccccccccccc_000001", *reversed(TRAIN)]
+    with pytest.raises(ValueError, match="3 of the 4 test clips") as caught:
+        refuse_leaks(TRAIN, iter(test))
+    told = str(caught.value)
+    assert "15299999044, bbbbbbbbbbb_000010, aaaaaaaaaaa_000001" in told
+    assert "allow=True" in told
+    assert len(refuse_leaks(TRAIN, iter(test), allow=True).clips) == 3
+
+
+def test_another_part_of_a_video_is_told_but_not_refused():
+    found = refuse_leaks(TRAIN, ["aaaaaaaaaaa_000099"])
+    assert found == Leaks((), ("aaaaaaaaaaa_000099",))
+
+
+@published
+@pytest.mark.parametrize("train, test, clips, videos", [
+    ("ez-vsl_vggss_144k", "vggss", 3_709, 3_784),
+    ("ssl-tie_train_vggss_144k", "vggss", 0, 2),
+    ("ssl-tie_train_seen_144k", "vggss", 3_565, 3_598),
+    ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_heard", 2_299, 2_308),
+    ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_unheard", 0, 0),
+    ("ssl-tie_train_flickr_10k", "ssl-tie_test_flickr_250", 2, 2),
+])
+def test_published_lists_leak_as_much_as_is_known(train, test, clips, videos):
+    train = read_list(SHARED / f"{train}.txt")
+    if test == "vggss":
+        entries = json.loads((SHARED / "vggss.json").read_text())
+        test = [entry["file"] for entry in entries]
+    else:
+        test = read_list(SHARED / f"{test}.txt")
+    found = leaks(train, test)
+    assert (len(found.clips), len(found.videos)) == (clips, videos)
+    assert set(found.clips) == set(train) & set(test) <= set(found.videos)
+    if clips:
+        told = f"{clips:,} of the {len(test):,} test clips"
+        with pytest.raises(ValueError, match=told):
+            refuse_leaks(train, test)
+    else:
+        assert refuse_leaks(train, test) == found

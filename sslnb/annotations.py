@@ -1,0 +1,258 @@
+"""What published benchmarks say is true, as data (notebook 06; section 4.1).
+
+    >>> annotations = read_annotations("vggss.json")       # clip -> Annotation
+    >>> truth_of(annotations["zpWuikVorYg_000032"]).shape
+    torch.Size([224, 224])
+    >>> print(damage(annotations))                         # what is wrong with them
+
+Three kinds are read as their authors publish them:
+
+    VGG-SS          vggss.json, a list of {"file", "class", "bbox": [[x0, y0, x1, y1], …]}
+    released code   a folder with one XML a clip; a <bbox> holds four shares of the frame
+    Flickr-SoundNet a folder with one XML a clip; a <bbox> holds a name and four pixels
+                    of a frame of 256; three annotators, one <bbox> each
+
+One rule for what is damaged, which gives the field's numbers: an edge outside of the
+frame counts as the frame's edge, a box that then covers no pixel as nothing, and a clip
+without a box as one where nothing can be found: it scores 0, and is not left out.
+"""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+
+SIZE = 224  # pixels: maps and truths are compared at this size
+FLICKR_FRAME = 256  # pixels a side, in which Flickr-SoundNet's boxes are given
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Boxes of one clip, as published: (x0, y0, x1, y1) in shares of the frame.
+
+    label: the class, where it is published. annotators: how many people drew the
+    boxes; where there are several, their boxes are votes, not objects.
+    """
+
+    boxes: tuple
+    label: str | None = None
+    annotators: int = 1
+
+
+def boxes_to_truth(boxes):
+    """Normalised boxes (x0, y0, x1, y1) of one clip to weights (224, 224), 0 or 1.
+
+    Edges become int(224·x), half open; boxes are united. An edge outside of the
+    frame counts as the frame's edge (12 clips of VGG-SS hold a coordinate of
+    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN,
+    and for an edge above 2: boxes in pixels.
+    """
+    truth = np.zeros((SIZE, SIZE), np.float32)
+    for box in boxes:
+        truth[pixels_of(box)] = 1
+    return torch.from_numpy(truth)
+
+
+def pixels_of(box):
+    """Rows and columns, as slices, that one box covers; see `boxes_to_truth`."""
+    if wrong := what_is_wrong(box):
+        raise ValueError(wrong)
+    x0, y0, x1, y1 = (int(SIZE * min(max(edge, 0), 1)) for edge in box)
+    return slice(y0, y1), slice(x0, x1)
+
+
+def what_is_wrong(box):
+    """What makes this no box in shares of the frame, or None."""
+    if (
+        hasattr(box, "__len__")  # else boxes is one box, not a list of them
+        and len(box) == 4
+        and all(isinstance(edge, Real) for edge in box)
+        and not any(math.isnan(edge) or edge > 2 for edge in box)
+    ):
+        return None
+    return f"box {box!r}: need a list of (x0, y0, x1, y1) in shares of the frame"
+
+
+def truth_of(annotation):
+    """Weights (224, 224) in [0, 1] of one clip.
+
+    One annotator: the union of the boxes, 0 or 1. Several: g = min(Σ box / 2, 1), so
+    a pixel that one of them marked counts one half, as Flickr-SoundNet's authors have it.
+    """
+    if annotation.annotators == 1:
+        return boxes_to_truth(annotation.boxes)
+    votes = np.zeros((SIZE, SIZE), np.float32)
+    for box in annotation.boxes:
+        votes[pixels_of(box)] += 0.5
+    return torch.from_numpy(votes.clip(max=1))
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Counts of what is wrong with annotations; `print` it to read them.
+
+    outside: coordinates outside of [0, 1], in outside_clips clips. empty: boxes that
+    cover no pixel. without: clips with no box left. uneven: clips whose boxes are
+    not one for each of several annotators (each still counts one half).
+    """
+
+    clips: int
+    boxes: int
+    outside: int
+    outside_clips: int
+    empty: int
+    without: tuple
+    uneven: tuple
+
+    def __str__(self):
+        lines = [f"{self.clips:,} clips, {self.boxes:,} boxes"]
+        if self.outside:
+            lines.append(f"{self.outside} coordinates in {self.outside_clips} clips lie "
+                         "outside of the frame: taken as its edge")
+        if self.empty:
+            lines.append(f"{self.empty} boxes cover no pixel: left out")
+        if self.without:
+            lines.append(f"{len(self.without)} clips have no box left, and score 0: "
+                         + shortened(self.without))
+        if self.uneven:
+            lines.append(f"{len(self.uneven)} clips have not one box an annotator; each "
+                         "box counts one half: " + shortened(self.uneven))
+        return "\n".join(lines)
+
+
+def shortened(names, most=5):
+    """Names as a list to read, the first few of many."""
+    names = list(names)
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def damage(annotations):
+    """What is wrong with annotations (clip -> Annotation), counted: a Damage."""
+    outside, empty, without, uneven = {}, 0, [], []
+    for name, annotation in annotations.items():
+        count = sum(not 0 <= edge <= 1 for box in annotation.boxes for edge in box)
+        if count:
+            outside[name] = count
+        bare = sum(
+            any(s.start >= s.stop for s in pixels_of(box)) for box in annotation.boxes
+        )
+        empty += bare
+        if bare == len(annotation.boxes):
+            without.append(name)
+        if annotation.annotators > 1 and len(annotation.boxes) != annotation.annotators:
+            uneven.append(name)
+    return Damage(
+        len(annotations), sum(len(a.boxes) for a in annotations.values()),
+        sum(outside.values()), len(outside), empty, tuple(without), tuple(uneven),
+    )
+
+
+def read_annotations(path):
+    """Clip name -> Annotation from vggss.json or a folder of XML, in the file's order.
+
+    ValueError says which file and clip cannot be read, what was found there and what
+    would be right; OSError where there is no such file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix.lower() != ".json":
+        raise ValueError(
+            f"{path}: need vggss.json, or the folder that holds one .xml a clip"
+        ) if path.exists() else FileNotFoundError(f"{path}: no such file or folder")
+    return _read_json(path)
+
+
+def _read_json(path):
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON in it: {error}") from None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(
+            f'{path}: found {type(entries).__name__}; need a list of {{"file", "class", '
+            '"bbox"} with one entry a clip, as vggss.json has it'
+        )
+    annotations = {}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not {"file", "bbox"} <= entry.keys():
+            raise ValueError(
+                f"{path}: entry {number} is {entry!r:.80}; "
+                'need {"file", "class", "bbox"}'
+            )
+        name, boxes = entry["file"], entry["bbox"]
+        if not isinstance(name, str) or not isinstance(boxes, list):
+            raise ValueError(
+                f"{path}: entry {number}: need a string as file and a list as bbox"
+            )
+        if name in annotations:
+            raise ValueError(f"{path}: clip {name} stands there twice; keep one entry")
+        annotations[name] = Annotation(_checked(boxes, path, name), entry.get("class"))
+    return annotations
+
+
+def _checked(boxes, path, name):
+    for box in boxes:
+        if wrong := what_is_wrong(box):
+            raise ValueError(f"{path}: clip {name}: {wrong}")
+    return tuple(tuple(box) for box in boxes)
+
+
+def _read_folder(folder):
+    paths = sorted(folder.glob("*.xml"))
+    if not paths:
+        inner = sorted({xml.parent for xml in folder.glob("*/*.xml")})
+        kinds = Counter(p.suffix or p.name for p in folder.iterdir()).most_common(3)
+        raise ValueError(
+            f"{folder}: no .xml in it, but {dict(kinds) or 'nothing'}; need the folder "
+            f"with one .xml a clip{''.join(f', such as {path}' for path in inner[:1])}"
+        )
+    found = {path: _read_xml(path) for path in paths}
+    kinds = {size: path.name for path, (size, _) in found.items() if size}
+    if len(kinds) != 1:
+        raise ValueError(
+            f"{folder}: {kinds[4]} holds shares of the frame and {kinds[5]} annotators' "
+            "pixels; need one kind in a folder" if kinds else
+            f"{folder}: no <bbox> in any of {len(paths):,} .xml; need one or more a clip"
+        )
+    annotators = 3 if 5 in kinds else 1
+    return {
+        path.stem: Annotation(boxes, annotators=annotators)
+        for path, (_, boxes) in found.items()
+    }
+
+
+def _read_xml(path):
+    """How many values a <bbox> holds (4: the released code's, 5: Flickr's), and boxes.
+
+    0 where there is no <bbox>: a clip without a box, of whichever kind.
+    """
+    try:
+        found = list(ElementTree.parse(path).getroot().iter("bbox"))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path}: no XML in it: {error}") from None
+    if not found:
+        return 0, ()
+    texts = [
+        [child.text or "" for child in box] if len(box) else (box.text or "").split()
+        for box in found
+    ]
+    sizes = sorted({len(values) for values in texts})
+    if sizes not in ([4], [5]):
+        raise ValueError(
+            f"{path}: its <bbox> hold {sizes} values; need 4 shares of the frame (the "
+            "released code's), or a name and 4 pixels (Flickr-SoundNet's)"
+        )
+    frame = FLICKR_FRAME if sizes == [5] else 1
+    try:
+        boxes = [[float(value) / frame for value in values[-4:]] for values in texts]
+    except ValueError as error:
+        raise ValueError(f"{path}: a <bbox> holds no numbers: {error}") from None
+    return sizes[0], _checked(boxes, path, path.stem)

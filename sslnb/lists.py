@@ -1,0 +1,150 @@
+"""Names of clips, published lists of them, and the paper's splits by class.
+
+Lists spell one clip in several ways; `clip_name` is where all become one. Labels come
+from `vggsound.csv`. Sections 4.2 (open set) and 4.3 (retrieval: 274 + 35 classes).
+
+    >>> clip_name("videos/0/0/0/2615133000.mp4"), clip_name("---g-f_I2yQ_000001.jpg")
+    ('2615133000', '---g-f_I2yQ_000001')
+    >>> labels = read_labels("vggsound.csv")                       # clip -> class
+    >>> train, test = split_by_class(labels, labels, RETRIEVAL)    # 274 + 35 classes
+"""
+
+import csv
+import re
+from pathlib import Path, PurePosixPath
+
+SUFFIXES = frozenset(
+    "mp4 mkv webm avi mov jpg jpeg png wav flac ogg mp3 xml".split()
+)
+SPAN = re.compile(r"([\w-]{11})_(0|\d+000)_\d+000")  # SSLalignment: from, to in ms
+UNNAMED = re.compile(r'[{}<>"\n\t]')  # JSON or a web page, where a list should be
+# The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
+RETRIEVAL = frozenset((
+    "alarm clock ringing", "alligators, crocodiles hissing", "bull bellowing",
+    "car engine starting", "cat caterwauling", "cheetah chirrup", "cuckoo bird calling",
+    "dog howling", "electric grinder grinding", "elephant trumpeting",
+    "fireworks banging", "firing muskets", "foghorn", "helicopter",
+    "ice cream truck, ice cream van", "lawn mowing", "lions growling",
+    "people belly laughing", "people burping", "people eating noodle",
+    "people screaming", "plastic bottle crushing", "playing accordion",
+    "playing didgeridoo", "playing sitar", "playing theremin", "playing trumpet",
+    "raining", "reversing beeps", "sharpen knife", "sloshing water", "squishing water",
+    "tap dancing", "train wheels squealing", "train whistling",
+))
+
+
+def clip_name(text):
+    """The one name of a clip, from any spelling that lists and files of the field use.
+
+    A path to a file is named by the file without its suffixes (`a/b/clip.mp4.mp3` is
+    `clip`); anything else is a name already. `<id>_30000_40000`, milliseconds, is
+    `<id>_000030`. ValueError for what no clip is called.
+    """
+    name = text.strip()
+    if not name or UNNAMED.search(name):
+        raise ValueError(f"{text[:60]!r} is no name of a clip")
+    stem, _, suffix = name.rpartition(".")
+    while stem and suffix.lower() in SUFFIXES:
+        name = stem.rpartition("/")[2]
+        stem, _, suffix = name.rpartition(".")
+    span = SPAN.fullmatch(name)
+    return f"{span[1]}_{int(span[2]) // 1000:06d}" if span else name
+
+
+def source_video(clip):
+    """The video that a clip is from: 11 characters of `<id>_<start>`; or the clip."""
+    return clip[:11] if re.fullmatch(r"[\w-]{11}_\d{6}", clip) else clip
+
+
+def read_list(path):
+    """Names of clips in a published list, in its order, as `clip_name` spells them.
+
+    A text file with one clip a line, or a csv with the clip first; `vggsound.csv`
+    itself is a list too. OSError or ValueError names the file and line where there is
+    no list, no clip in it, or one of them twice.
+    """
+    return tuple(_named(path, table=Path(path).suffix.lower() == ".csv"))
+
+
+def read_labels(path):
+    """Class of every clip, as {clip: class}.
+
+    From `vggsound.csv` (YouTube id, start in seconds, class, train or test) or its
+    `test.csv` (`<id>_<start>.mp4`, class). ValueError names a clip without a class.
+    """
+    labels = {}
+    for clip, row in _named(path, table=True).items():
+        label = row[2:3] if len(row) == 4 else row[1:]
+        if len(label) != 1 or not label[0].strip():
+            raise ValueError(
+                f"{path}: {','.join(row)[:60]!r} is neither 'id,start,class,split' nor "
+                "'clip,class'"
+            )
+        labels[clip] = label[0].strip()
+    return labels
+
+
+def classes_of(clips, labels):
+    """The set of classes of clips; ValueError where a clip has no label."""
+    return frozenset(_label(clip, labels) for clip in clips)
+
+
+def split_by_class(clips, labels, held_out):
+    """Clips of all other classes, and those of the classes `held_out`: two tuples.
+
+    Retrieval: `RETRIEVAL`, of the clips of `vggsound.csv` that are on disk. The paper
+    has 169,923 and 20,304, nearly all of the release's `train_vggss_190228.txt`. Open
+    set: `classes_of` the release's open-set training list are heard; its two test lists
+    are so split from `test_vggss_4911.txt`, but for one class that is in neither.
+    ValueError for a class held out that no label is, and for a clip without a label.
+    """
+    unknown = sorted(set(held_out) - set(labels.values()))
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of the {len(held_out)} classes held out are no clip's: "
+            f"{'; '.join(unknown[:5])}"
+        )
+    held_out = frozenset(held_out)
+    split = [], []
+    for clip in clips:
+        split[_label(clip, labels) in held_out].append(clip)
+    return tuple(map(tuple, split))
+
+
+def _label(clip, labels):
+    if clip not in labels:
+        raise ValueError(f"clip {clip!r} has no label among the {len(labels)} given")
+    return labels[clip]
+
+
+def _named(path, table):
+    """{clip: cells} of the lines of a file, in order; blank lines are left out."""
+    found = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file) if table else ([line.strip()] for line in file)
+            for number, row in enumerate(rows, 1):
+                if not any(row):
+                    continue
+                clip = _clip_of(number, row)
+                if clip in found:
+                    raise ValueError(f"line {number}: {clip} is there a second time")
+                found[clip] = row
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"no list at {path}: see `python -m sslnb.download --list`"
+        ) from error
+    except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+        raise ValueError(f"{path} is no list of clips: {error}") from error
+    if not found:
+        raise ValueError(f"{path} is no list of clips: it is empty")
+    return found
+
+
+def _clip_of(number, row):
+    if len(row) == 4 and row[1].strip().isdecimal():  # vggsound.csv
+        row = [f"{row[0].strip()}_{int(row[1]):06d}"]
+    try:
+        return clip_name(row[0])
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
