@@ -2,6 +2,7 @@
 # make test     every check
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
+# make bench    every benchmark: about 15 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #
 # Other packages, smaller ones without CUDA for one:
@@ -54,8 +55,14 @@ doctor:
 store: $(STAMP)
 	@$(BIN)/python -m sslnb.run --store $(ARGS)
 
+# Every benchmark in turn, into benchmarks/ledger.jsonl, and the README's table
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.scenes
+	@$(BIN)/python -m benchmarks.prepare
+	@$(BIN)/python -m benchmarks.store
+	@$(BIN)/python -m benchmarks.score
+	@$(BIN)/python -m benchmarks.train
+	@$(BIN)/python -m benchmarks.ledger
 
 # Pin anew what the packages of pyproject.toml bring along
 lock: $(STAMP)

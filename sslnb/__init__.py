@@ -2,12 +2,18 @@
 
 Files in the order of the notebooks; nothing imports from a later one:
 
-    media, soundstamps, data    01  pictures, sounds and scenes
-    augment                     02  transformations, drawn and applied
-    model, losses               03, 04  encoders, response map, the two losses
-    localise                    06  evaluation; training validates with it
-    train                       05  the loop
-    retrieve                    07  retrieval
-    plot, widgets, check        figures, controls and exercises of the notebooks
-    pages, run, doctor          the commands behind `make`
+    files                                   whole files or none
+    decode, media, soundstamps              01  videos, pictures, sounds, scenes
+    prepare, annotations, lists, layouts,   01  the field's data: from videos to clips,
+    download                                    truth, splits, folders, where to get them
+    data, arrays, packing, store            01  clips as tensors, in memory or packed
+    augment                                 02  transformations, drawn and applied
+    losses, release, model                  03, 04  the two losses, published weights,
+                                                encoders and response map
+    localise                                06  evaluation; training validates with it
+    recipe, parallel, checkpoint, feed,     05  settings, several processes, stop and go,
+    step, train                                 batches, one step, the loop
+    retrieve                                07  retrieval
+    plot, augment_widget, widgets, check    figures, controls and exercises of notebooks
+    pages, run, doctor                      the commands behind `make`
 """

@@ -203,14 +203,16 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
 
 
 def load_training(preset="laptop", scenes=SCENES, val_clips=VAL, data="soundstamps",
-                  root="", listed="", workers=2, progress=lambda s: s):
+                  root="", listed="", workers=2, skip_damaged=False,
+                  progress=lambda s: s):
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
     data="soundstamps" composes `scenes` of its split train and `val_clips` of val.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (sslnb/layouts.py) or of those in the
-    list of names `listed`. Of a store the last `val_clips` are val; of one of scenes,
-    val is composed. ValueError where `data` is another.
+    list of names `listed`; a missing or damaged clip is an error, or left out and told
+    (`skip_damaged`). Of a store the last `val_clips` are val; of one of scenes, val is
+    composed. ValueError where `data` is another.
     """
     size, audio = PRESETS[preset].image_size, PRESETS[preset].audio
     if data == "soundstamps":
@@ -226,7 +228,7 @@ def load_training(preset="laptop", scenes=SCENES, val_clips=VAL, data="soundstam
         if parallel.rank() == 0:
             folder = open_folder(root, names=listed or None)
             print(folder.describe())
-            store.pack(folder, path, workers=workers)
+            store.pack(folder, path, workers=workers, skip_damaged=skip_damaged)
         parallel.wait()
     clips = store.open_store(path)
     if clips.names[0].startswith("train/"):
@@ -250,6 +252,8 @@ def main(arguments=None):
                         "vggsound to train on, one a line [all]")
     parser.add_argument("--benchmark", default="", help="annotations of the clips that "
                         "will be scored: training on one of them is refused [none]")
+    parser.add_argument("--skip-damaged", action="store_true", help="leave out clips of "
+                        "vggsound that are missing or damaged, and list them in the store")
     parser.add_argument("--allow-leaks", action="store_true", help="train on them")
     parser.add_argument("--scenes", type=int, default=SCENES,
                         help=f"of SoundStamps, to train on [{SCENES}]")

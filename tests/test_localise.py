@@ -12,6 +12,7 @@ import torch
 
 from sslnb import localise
 from sslnb.localise import HALF, SIZE, boxes_to_truth, ciou, summarise
+from sslnb.model import PRESETS
 
 VGGSS = Path(__file__).resolve().parents[2] / "shared" / "benchmarks" / "vggss.json"
 PIXELS = SIZE * SIZE
@@ -458,6 +459,8 @@ def test_a_map_that_is_not_finite_is_named_by_its_number(value):
 
 class Echo(torch.nn.Module):
     """A model whose map is the picture's first channel: where it is red, it sounds."""
+
+    config = PRESETS["laptop"]
 
     def __init__(self):
         super().__init__()

@@ -18,12 +18,12 @@ from sslnb import train as training
 from sslnb.checkpoint import states
 from sslnb.data import load_scenes
 from sslnb.losses import contrastive_loss, equivariance_loss
-from sslnb.media import normalise, spectrogram
+from sslnb.media import fit_length, normalise, spectrogram
 from sslnb.model import SoundLocaliser, respond
 from sslnb.recipe import TABLE_1, TrainConfig, learning_rate, recipe, strength_at
 from sslnb.soundstamps import compose
 from sslnb.step import draw_views, loss_of_batch
-from sslnb.store import pack_scenes
+from sslnb.store import open_store, pack_scenes
 from sslnb.train import batches, train
 
 TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
@@ -388,6 +388,37 @@ def test_help_shows_defaults_and_places_in_the_paper(capsys):
         assert text in told
 
 
+@pytest.mark.slow
+def test_the_papers_preset_trains_from_a_store_of_scenes(val, tmp_path):
+    """Two ResNet-18 on frames of 256² cut to 224², three seconds repeated to ten."""
+    pack_scenes("train", 5, tmp_path / "store", size=256, workers=1)
+    clips = open_store(tmp_path / "store")
+    config = recipe("paper", epochs=1, batch=2)
+    (metrics,) = train(config, clips, load_scenes("val", 2, 224), tmp_path / "run")
+    assert 0 < metrics["loss"] < 10 and 0 <= metrics["val_AUC"] <= 1
+    model = SoundLocaliser.load(tmp_path / "run")
+    assert model.predict(clips.images[:1], fit_length(clips.waves[:1], 160_000)).shape == (
+        1, 14, 14)
+
+
+MEMORY = """
+import resource, torch
+from sslnb.augment import most_similar
+unit = torch.nn.functional.normalize(torch.randn(30_000, 16), dim=1)
+most_similar(unit[:2000])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+most_similar(unit)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_the_most_similar_of_many_needs_memory_for_a_block_alone():
+    """All pairs of 30,000 would be 3.6 GB; a block of 1,024 rows is 0.12 GB."""
+    grown = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True,
+                           check=True).stdout
+    assert int(grown) < 600_000  # kB
+
+
 # --- what a full run must reach --------------------------------------------------
 
 
@@ -397,15 +428,14 @@ def shipped():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split, pointing", [("test", 0.85), ("unseen", 0.45)])
-def test_the_shipped_model_points_at_what_sounds(shipped, split, pointing):
+@pytest.mark.parametrize("split, peak", [("test", 0.85), ("unseen", 0.45)])
+def test_the_shipped_model_points_at_what_sounds(shipped, split, peak):
     clips = load_scenes(split, 500, seed=1)
     scores = localise.score(localise.respond_to(shipped, clips), clips)
-    assert scores["pointing"] >= pointing
     if split == "test":
         disc = localise.baselines(clips)["centred disc"]
         assert scores["cIoU"] >= disc["cIoU"] + 0.03
-        assert scores["peak"] >= 0.75  # visible pixels only: stricter than the box
+    assert scores["peak"] >= peak  # visible pixels only: stricter than the box
 
 
 @pytest.mark.slow

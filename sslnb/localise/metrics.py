@@ -7,12 +7,12 @@ The protocol is that of LVS and of the paper's released code; every choice that
 moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 
-SIZE = 224  # pixels: maps and truths are compared at this size
+from sslnb.annotations import SIZE, boxes_to_truth
+from sslnb.media import fit_length
+
 HALF = SIZE * SIZE // 2
 PROTOCOL = """\
 maps      resized to 224 × 224 (bilinear, align_corners=False), min-max normalised
@@ -23,29 +23,6 @@ cIoU      share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
 AUC       area under that share over thresholds 0, 0.05, … 1
 pointing  share of clips whose map has its maximum inside the boxes
 peak      the same inside the visible pixels of the object: stricter"""
-
-
-def boxes_to_truth(boxes):
-    """Normalised boxes (x0, y0, x1, y1) of one clip to weights (224, 224), 0 or 1.
-
-    Edges become int(224·x), half open; boxes are united. An edge outside of the
-    frame counts as the frame's edge (12 clips of VGG-SS hold a coordinate of
-    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN,
-    and for an edge above 2: boxes in pixels.
-    """
-    truth = torch.zeros(SIZE, SIZE)
-    for box in boxes:
-        if (
-            not hasattr(box, "__len__")  # boxes is one box, not a list of them
-            or len(box) != 4
-            or any(math.isnan(edge) or edge > 2 for edge in box)
-        ):
-            raise ValueError(
-                f"box {box!r}: need a list of (x0, y0, x1, y1) in shares of the frame"
-            )
-        x0, y0, x1, y1 = (int(SIZE * min(max(edge, 0), 1)) for edge in box)
-        truth[y0:y1, x0:x1] = 1
-    return truth
 
 
 def as_truth(truth, count, device):
@@ -157,31 +134,44 @@ def summarise(ciou):
 
 
 def truth_of(clips):
-    """Boxes of Clips, united for each clip, as truth (N, 224, 224)."""
+    """Boxes of Clips, united for each clip, as truth (N, 224, 224).
+
+    ValueError where the boxes of a clip are not known.
+    """
+    unknown = [n for n, boxes in zip(clips.names, clips.boxes) if boxes is None]
+    if unknown:
+        raise ValueError(f"{len(unknown)} clips have no boxes to score against, "
+                         f"{unknown[0]} for one")
     return torch.stack([boxes_to_truth(boxes) for boxes in clips.boxes])
 
 
 def respond_to(model, clips, batch=64):
     """Response maps (N, h, w) of a model for Clips, each picture with its own sound.
 
-    They are computed where the model is, and come back to the clips' device.
+    Sounds become as long as the model's (media.fit_length). Maps are computed where
+    the model is, and come back to the clips' device.
     """
-    device = next(model.parameters()).device
-    pairs = zip(clips.images.split(batch), clips.waves.split(batch))
-    return torch.cat([
-        model.predict(images.to(device), waves.to(device)).to(clips.images.device)
-        for images, waves in pairs
-    ])
+    device, samples = next(model.parameters()).device, model.config.audio.samples
+    maps = []
+    for images, waves in zip(clips.images.split(batch), clips.waves.split(batch)):
+        waves = fit_length(waves.to(device), samples)
+        maps.append(model.predict(images.to(device), waves).to(clips.images.device))
+    return torch.cat(maps)
 
 
 def score(responses, clips):
-    """{"cIoU", "AUC", "pointing", "peak"} as fractions; all but the last by boxes."""
+    """{"cIoU", "AUC", "pointing", "peak"} as fractions; all but the last by boxes.
+
+    "peak" is left out where the clips have no masks.
+    """
     truth = truth_of(clips)
-    return {
+    scores = {
         **summarise(ciou(responses, truth)),
         "pointing": peak_hit(responses, truth).double().mean().item(),
-        "peak": peak_hit(responses, clips.masks).double().mean().item(),
     }
+    if clips.masks is not None:
+        scores["peak"] = peak_hit(responses, clips.masks).double().mean().item()
+    return scores
 
 
 def baselines(clips):
