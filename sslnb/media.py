@@ -42,6 +42,7 @@ class AudioConfig:
     floor: float = -30.0  # dB: where the noise of SoundStamps lies
     span: float = 60.0  # dB
     clip: bool = True  # below the floor is the floor
+    normalized: bool = False  # divide power by that of the window, Σ w²
 
     @property
     def samples(self):
@@ -58,7 +59,7 @@ LAPTOP_AUDIO = AudioConfig()
 # The release: reference settings of the published weights, 257 x 670.
 RELEASE_AUDIO = AudioConfig(
     seconds=10.0, n_fft=512, hop=239, n_mels=257, f_max=8_000.0, frames=670,
-    floor=0.0, span=1.0, clip=False,
+    floor=0.0, span=1.0, clip=False, normalized=True,
 )
 
 
@@ -144,6 +145,7 @@ def _mel(config, device):
         return torchaudio.transforms.MelSpectrogram(
             config.sample_rate, n_fft=config.n_fft, hop_length=config.hop,
             n_mels=config.n_mels, f_max=config.f_max, power=2,
+            normalized=config.normalized,
         ).to(device)
 
 

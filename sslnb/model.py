@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
+from sslnb.files import whole
 from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO, AudioConfig, normalise, spectrogram
+from sslnb.release import read_release
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ModelConfig:
     """Size of the two encoders and of what they see."""
 
     image_size: int = 224  # pixels
+    resample: str = "bilinear"  # how pictures come to that size: as of load_image
     width: int = 64  # channels of the first stage; doubles at every stage
     blocks: tuple = (2, 2, 2, 2)  # residual blocks a stage: ResNet-18
     strides: tuple = (1, 2, 2, 1)  # 224 -> 14: the last stage does not shrink
@@ -41,7 +44,7 @@ class ModelConfig:
 
 PRESETS = {
     # two ResNet-18: 224² -> 14 × 14 × 512, 257 × 670 -> 512
-    "paper": ModelConfig(),
+    "paper": ModelConfig(resample="bicubic"),
     # 96² -> 12 × 12 × 128. One block a stage, so that a cell sees its
     # neighbourhood: where it sees the whole picture, maps peak in a corner.
     # Smoothed, so that maps cover objects and not their most telling spots alone.
@@ -82,7 +85,12 @@ def encoder(channels, config, pool):
 
 
 class SoundLocaliser(nn.Module):
-    """Image and sound to a map of where the sound comes from."""
+    """Image and sound to a map of where the sound comes from.
+
+    `leftover`: names in an authors' checkpoint that neither encoder uses.
+    """
+
+    leftover = ()
 
     def __init__(self, config):
         super().__init__()
@@ -96,6 +104,25 @@ class SoundLocaliser(nn.Module):
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}; known are {', '.join(PRESETS)}")
         return cls(PRESETS[name])
+
+    @classmethod
+    def from_release(cls, path):
+        """The paper's published model, from its authors' `.pth.tar`, in eval mode.
+
+        It is the preset "paper"; nothing in the file is executed (sslnb/release.py,
+        with all its errors). ValueError for a checkpoint of LVS: its encoders are
+        the same, but `predict` would give them another spectrogram than theirs.
+        """
+        model = cls(PRESETS["paper"])
+        found = read_release(path, model.state_dict())
+        if found.source == "LVS":
+            raise ValueError(
+                f"{path} is of LVS, whose weights expect LVS's own spectrogram: take "
+                "them with sslnb.release.read_release, and give spectrograms to forward"
+            )
+        model.load_state_dict(found.state)
+        model.leftover = found.leftover
+        return model.eval()
 
     def embed_image(self, images):
         """(B, 3, H, W), normalised as `media.normalise` does, to (B, C, h, w).
@@ -130,7 +157,7 @@ class SoundLocaliser(nn.Module):
     def predict(self, images, waves):
         """Response maps (B, h, w) of pictures and their own sounds, in eval mode.
 
-        images (B, 3, S, S) in [0, 1] or uint8; waves (B, samples).
+        images (B, 3, H, W) in [0, 1] or uint8; waves (B, samples).
         """
         if len(images) != len(waves):
             raise ValueError(
@@ -139,20 +166,34 @@ class SoundLocaliser(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            v = self.embed_image(normalise(images))  # (B, C, h, w)
+            v = self.embed_image(normalise(self.fit(images)))  # (B, C, h, w)
             a = self.embed_audio(spectrogram(waves, self.config.audio))  # (B, C)
         finally:
             self.train(was_training)
         return torch.einsum("bchw,bc->bhw", v, a)
 
+    def fit(self, images):
+        """Images (B, 3, H, W), in [0, 1] or uint8, squashed to the model's size."""
+        images = images / 255 if images.dtype == torch.uint8 else images
+        size = (self.config.image_size,) * 2
+        if images.shape[2:] == size:
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+
     def save(self, folder, **card):
         """Write model.safetensors and model.json (configuration and `card`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
+        with whole(folder / "model.safetensors") as path:
+            write(self.state_dict(), path)
         text = json.dumps({"model": asdict(self.config), **card}, indent=2)
-        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        with whole(folder / "model.json") as path:
+            path.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def open(cls, path):
+        """A trained model in eval mode: a folder of our own, or an authors' file."""
+        return cls.load(path) if Path(path).is_dir() else cls.from_release(path)
 
     @classmethod
     def load(cls, folder):
@@ -173,6 +214,15 @@ class SoundLocaliser(nn.Module):
         ) as error:
             raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
         return model.eval()
+
+
+def write(tensors, path, metadata=None):
+    """Save tensors {name: tensor} as safetensors; OSError where that cannot be."""
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(str(error)) from error
 
 
 def smooth(features, sigma, shift=0.0):

@@ -61,6 +61,8 @@ def naive_frame(wave, config, frame):
     k = np.arange(half + 1)[:, None]
     transform = (piece * np.exp(-2j * np.pi * k * n / config.n_fft)).sum(1)
     power = np.abs(transform) ** 2 @ mel_filters(config)
+    if config.normalized:
+        power /= (window**2).sum()
     scaled = (10 * np.log10(np.maximum(power, 1e-10)) - config.floor) / config.span
     return np.maximum(scaled, 0) if config.clip else scaled
 

@@ -3,9 +3,10 @@
     metrics    cIoU, AUC and peaks of response maps against the truth
     report     anybody's maps against published annotations, under a named protocol
     respond    a model's maps for a folder of clips
-    video      a heatmap over a video
+    footage    a video as frames, each with the sound around it
+    video      a heatmap over it
 
-The last three are the commands of `python -m sslnb.localise`.
+The commands of `python -m sslnb.localise` are score (report), maps (respond), video.
 """
 
 from sslnb.localise.metrics import (

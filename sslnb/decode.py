@@ -1,0 +1,175 @@
+"""What a video gives: its centre frame and its sound, decoded by FFmpeg (notebook 01).
+
+    >>> image, wave = read_clip("-0jeONf82dE_000021.mp4")
+    >>> image.size, wave.shape
+    ((640, 360), (160000,))
+
+PyAV's, on one thread. Every packet is read, which tells whether all of the file is
+there; of the pictures only those are decoded that the centre frame needs.
+"""
+
+from pathlib import Path
+
+import av
+import numpy as np
+from av.stream import Disposition
+from PIL import Image
+
+RATE = 16_000  # Hz
+SHORTEST = 1.0  # s: with less picture or less sound than this, a clip is too short
+MISSING = 0.25  # s: with more than this gone of what its header says, truncated
+
+# Why a video gives no clip
+NO_VIDEO, NO_AUDIO = "no video track", "no audio track"
+TRUNCATED, UNDECODABLE, TOO_SHORT = "truncated", "undecodable", "too short"
+
+
+class ClipError(ValueError):
+    """A video of which no clip can be made: `reason` is one of five, `detail` says it."""
+
+    def __init__(self, video, reason, detail):
+        super().__init__(f"{video}: {reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def read_clip(video, size=None):
+    """Centre frame, an RGB Pillow image, and sound, (T,) int16 at 16 kHz, of a video.
+
+    The frame is the one on show when half of the video track has played, turned as
+    the file asks for; `size` caps its shorter side, in pixels, and keeps its shape.
+    The sound is the whole track, stereo averaged; more channels are mixed with
+    FFmpeg's weights. ClipError says what a video lacks.
+    """
+    video = Path(video).absolute()  # FFmpeg takes "a:b.mp4" for a protocol
+    if not video.is_file():
+        raise ClipError(video, UNDECODABLE, "is no file, or a link to one that is gone")
+    try:
+        container = av.open(str(video), metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise ClipError(video, *_unopened(video, error)) from error
+    with container:
+        try:
+            picture, sound, packets = _tracks(container)
+            image = _centre(container, picture, packets[picture.index])
+            wave = _sound(container, packets[sound.index])
+        except av.FFmpegError as error:
+            raise ClipError(video, UNDECODABLE, error.strerror) from error
+    if size is not None and size < min(image.size):
+        scale = size / min(image.size)
+        image = image.resize([round(scale * side) for side in image.size], Image.BILINEAR)
+    return image, wave
+
+
+def _unopened(video, error):
+    """Reason and detail where FFmpeg cannot open a file."""
+    try:
+        with open(video, "rb") as file:
+            head = file.read(8)
+    except OSError as unread:
+        return UNDECODABLE, f"cannot be read ({unread.strerror})"
+    if not head:
+        return TRUNCATED, "the file is empty"
+    if head[4:] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3"):  # mp4; webm and mkv
+        return TRUNCATED, "begins as a video, but its index is missing or cut"
+    return UNDECODABLE, f"begins as no video that FFmpeg knows ({error.strerror})"
+
+
+def _tracks(container):
+    """The best track of pictures, the best of sound, {index of a track: its packets}."""
+    packets = {stream.index: [] for stream in container.streams}
+    for packet in container.demux():
+        packets[packet.stream.index].append(packet)
+    _check_whole(container, packets)
+    picture = container.streams.best("video")
+    sound = container.streams.best("audio")
+    if picture is None or picture.disposition & Disposition.attached_pic:
+        raise ClipError(container.name, NO_VIDEO, "has no moving picture")
+    if sound is None:
+        raise ClipError(container.name, NO_AUDIO, "has no sound")
+    for stream in (picture, sound):
+        if stream.codec_context is None:
+            raise ClipError(container.name, UNDECODABLE,
+                            f"FFmpeg has no decoder for its {stream.type} track")
+        stream.codec_context.thread_count = 1  # cores are for other clips
+    return picture, sound, packets
+
+
+def _check_whole(container, packets):
+    """ClipError where the packets end before the header, or their track's, says."""
+    if not any(packet.size for track in packets.values() for packet in track):
+        raise ClipError(container.name, TRUNCATED, "ends before any picture or sound")
+    ends = [0.0]
+    for stream in container.streams.video + container.streams.audio:
+        if stream.disposition & Disposition.attached_pic:  # a cover has no time
+            continue
+        timed = [p for p in packets[stream.index] if p.pts is not None]
+        end = max((p.pts + (p.duration or 0) for p in timed), default=0)
+        ends.append(float(end * stream.time_base))
+        if stream.duration:
+            said = (stream.start_time or 0) + stream.duration
+            _check_end(container, ends[-1], float(said * stream.time_base))
+    if container.duration:
+        said = (container.start_time or 0) + container.duration
+        _check_end(container, max(ends), said / av.time_base)
+    if any(packet.is_corrupt for track in packets.values() for packet in track):
+        raise ClipError(container.name, TRUNCATED, "ends within a packet")
+
+
+def _check_end(container, end, said):
+    if end < said - MISSING:
+        raise ClipError(container.name, TRUNCATED,
+                        f"ends at {end:.2f} s; its header says {said:.2f} s")
+
+
+def _check_length(container, what, seconds):
+    if seconds < SHORTEST:
+        raise ClipError(container.name, TOO_SHORT, f"its {what} lasts {seconds:.2f} s; "
+                        f"need {SHORTEST:g} s or more")
+
+
+def _centre(container, stream, packets):
+    """The frame on show when half of a track has played, as an image.
+
+    Decodes from the last keyframe before it on, and of the frames in between only
+    those that others are predicted from.
+    """
+    packets = [packet for packet in packets if packet.pts is not None]
+    shown = [packet for packet in packets if not packet.is_discard]
+    first = min((packet.pts for packet in shown), default=0)
+    end = max((packet.pts + (packet.duration or 0) for packet in shown), default=0)
+    _check_length(container, "video", float((end - first) * stream.time_base))
+    centre = max(packet.pts for packet in shown if 2 * packet.pts <= first + end)
+    last = max(k for k, packet in enumerate(packets) if packet.pts == centre)
+    key = max((k for k, packet in enumerate(packets[: last + 1])
+               if packet.is_keyframe and packet.pts <= centre), default=0)
+    codec, frames = stream.codec_context, []
+    codec.skip_frame = "NONREF"
+    for packet in packets[key:last]:
+        frames += codec.decode(packet)
+    codec.skip_frame = "DEFAULT"
+    frames += codec.decode(packets[last]) + codec.decode(None)
+    # before the keyframe's own time: frames that need an earlier one, but not ours
+    frames = [frame for frame in frames if frame.pts is not None
+              and frame.pts >= packets[key].pts]
+    found = [frame for frame in frames if frame.pts == centre]
+    if not found or any(frame.is_corrupt for frame in frames):
+        raise ClipError(container.name, UNDECODABLE, "its centre frame, at "
+                        f"{float(centre * stream.time_base):.2f} s, is damaged")
+    return found[0].to_image().rotate(found[0].rotation, expand=True)
+
+
+def _sound(container, packets):
+    """A whole track as (T,) int16, mono at 16 kHz."""
+    resampler, frames = av.AudioResampler("s16", "mono", RATE), []
+    try:
+        for packet in packets:  # the last one is empty: the decoder's rest
+            for frame in packet.decode():
+                frames += resampler.resample(frame)
+    except ValueError as error:
+        if isinstance(error, av.FFmpegError):
+            raise
+        raise ClipError(container.name, UNDECODABLE,
+                        "its sound changes rate or channels") from error
+    frames += resampler.resample(None) if frames else []
+    _check_length(container, "sound", sum(frame.samples for frame in frames) / RATE)
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])

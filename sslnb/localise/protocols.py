@@ -1,0 +1,210 @@
+"""The field's evaluation protocols as data, and what they measure of each clip.
+
+    >>> print(PROTOCOLS["lvs"])                     # every choice, in full
+    >>> found = measure(maps, truths, PROTOCOLS["lvs"])
+    >>> found["ciou"]                               # (N,) float64
+
+Everybody's cIoU is the same formula on masks that are made differently (notebook 06):
+the kind of resizing, > or ≥, and the threshold are the fields of a `Protocol`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from sslnb.annotations import SIZE
+from sslnb.localise.metrics import HALF, centred_disc
+
+PIXELS = SIZE * SIZE
+TOP_QUARTER = PIXELS // 4  # pixels whose mean is a clip's confidence (SLAVC)
+TOLERANCE = 1e-3  # by which a cosine in half precision may leave [−1, 1]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a map becomes a mask; `print` it to read every choice.
+
+    interpolation, align_corners: of PyTorch's `interpolate`. threshold: "median", of
+    the map itself, or "fixed", (S + 1) / 2 at 0.5. strict: the mask is what lies
+    above the threshold; else what equals it belongs to it too. consensus: only for
+    truth by several annotators.
+    """
+
+    name: str
+    whose: str
+    interpolation: str = "bilinear"
+    align_corners: bool = False
+    threshold: str = "median"
+    strict: bool = True
+    consensus: bool = False
+
+    @property
+    def half(self):
+        """Pixels of a mask where nothing ties, or None where it may have any size."""
+        if self.threshold == "fixed":
+            return None
+        return HALF - 1 if self.strict else HALF  # sort(p)[HALF] itself, or not
+
+    def __str__(self):
+        sign = ">" if self.strict else "≥"
+        mask = {
+            "median": f"p {sign} t, t = the map's own median, sort(p)[{SIZE}·{SIZE}/2]: "
+                      "half\n            of the picture; p = the map, min-max normalised",
+            "fixed": f"(S + 1) / 2 {sign} 0.5, S = the map as it is: cosines in [−1, 1]",
+        }[self.threshold]
+        return f"""\
+protocol    {self.name}: {self.whose}
+maps        resized to {SIZE} × {SIZE} ({self.interpolation}, \
+align_corners={self.align_corners})
+mask        {mask}
+constant    a map of one value points nowhere: its mask is empty, it scores 0
+truth       boxes as int({SIZE}·x), rows and columns half open; of one annotator united,
+            of several g = min(Σ box / 2, 1){': needed here' if self.consensus else ''}
+cIoU_n      Σ M·g / (Σ g + Σ M·[g = 0]); 0 for a clip without truth, which counts
+cIoU        share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
+AUC         area under that share over thresholds 0, 0.05, … 1
+adaptive    the same two where the mask is p ≥ sort(p)[{SIZE}·{SIZE} − n], n = pixels with
+            g > 0: it knows the truth's size
+pointing    share of clips whose map has its maximum, the first in reading order, at g > 0
+mean IoU    mean of cIoU_n"""
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("lvs", "LVS and the paper's released code"),
+        Protocol("ezvsl", "EZ-VSL and FNAC", align_corners=True, strict=False),
+        Protocol("slavc", "SLAVC", "bicubic", True, threshold="fixed", strict=False),
+        Protocol("flickr", "LVS and the paper's released code on Flickr-SoundNet",
+                 consensus=True),
+    )
+}
+
+
+def enlarge(maps, protocol):
+    """N maps, of any (h, w) each, to p (N, 224·224) float32, and what p was made by.
+
+    Where the threshold is the map's own, p is normalised first, in double precision:
+    S = low + span · p, with low and span (N,). Resizing commutes with that. Where the
+    threshold is fixed, p is S itself, low 0 and span 1.
+    """
+    maps = [np.asarray(values, np.float64) for values in maps]
+    low, span = np.zeros(len(maps)), np.ones(len(maps))
+    if protocol.threshold == "median":
+        low = np.array([values.min() for values in maps])
+        span = np.array([values.max() for values in maps]) - low
+        span[span == 0] = 1
+    small = [
+        ((values - a) / b).astype(np.float32) for values, a, b in zip(maps, low, span)
+    ]
+    p = np.empty((len(maps), SIZE, SIZE), np.float32)
+    for shape in {values.shape for values in small}:
+        where = [i for i, values in enumerate(small) if values.shape == shape]
+        stack = torch.from_numpy(np.stack([small[i] for i in where]))[:, None]
+        p[where] = F.interpolate(
+            stack, (SIZE, SIZE), mode=protocol.interpolation,
+            align_corners=protocol.align_corners,
+        )[:, 0].numpy()
+    return p.reshape(len(maps), PIXELS), low, span
+
+
+def overlap_with(truth):
+    """A function that takes masks (N, P) of bool to their cIoU (N,) with weights (N, P).
+
+    Weights are 0, ½ or 1. Sums of up to 50,176 halves are exact in single precision, in
+    whatever order.
+    """
+    total = truth.sum(1, dtype=np.float64)
+    empty = (truth == 0).astype(np.float32)
+
+    def ciou(mask):
+        mask = mask.astype(np.float32)
+        inside = np.einsum("np,np->n", mask, truth)
+        outside = np.einsum("np,np->n", mask, empty)
+        return inside / np.maximum(total + outside, 0.5)  # nothing marked or true: 0
+
+    return ciou
+
+
+def best(truth, pixels):
+    """Best cIoU (N,) of a mask of so many pixels: `metrics.ceiling`, by counting."""
+    whole, half = (truth == 1).sum(1), (truth == 0.5).sum(1)
+    from_whole = np.minimum(whole, pixels)
+    from_half = np.minimum(half, pixels - from_whole)
+    outside = pixels - from_whole - from_half
+    return (from_whole + 0.5 * from_half) / (whole + 0.5 * half + outside)
+
+
+def exceeds(p, threshold, strict):
+    """Masks (N, P): p above thresholds (N,), or at them too."""
+    threshold = np.float32(threshold)[:, None]
+    return p > threshold if strict else p >= threshold
+
+
+def measure(maps, truth, protocol):
+    """What a protocol says of N clips: a dict of arrays (N,).
+
+    maps: N finite arrays of any (h, w); truth (N, 224, 224) of weights 0, ½ or 1.
+    ciou, adaptive, hit: of the map; disc_ciou, disc_adaptive, disc_hit: of the centred
+    disc of half the frame; ceiling: of the best mask of half the frame (NaN where the
+    threshold is fixed). size: Σ g and covered: the mask, as shares of the frame.
+    median and confidence (mean of the top quarter of (S + 1) / 2) are in units of the
+    maps; low and high are their range, equal for a constant map.
+    """
+    truth = np.ascontiguousarray(truth, np.float32).reshape(len(truth), PIXELS)
+    ciou = overlap_with(truth)
+    marked = np.count_nonzero(truth, axis=1)
+    rank = np.minimum(PIXELS - marked, PIXELS - 1)  # without truth any threshold gives 0
+    p, low, span = enlarge(maps, protocol)
+    ranked = np.stack([  # sorted no further than is needed
+        np.partition(row, (HALF, PIXELS - TOP_QUARTER, k)) for row, k in zip(p, rank)
+    ])
+    ends = np.array([(np.min(values), np.max(values)) for values in maps], np.float64)
+    lively = (ends[:, 1] > ends[:, 0])[:, None]
+    if protocol.threshold == "median":
+        mask = exceeds(p, ranked[:, HALF], protocol.strict)
+    else:
+        mask = exceeds((p + 1) / 2, np.full(len(p), 0.5), protocol.strict)
+    mask &= lively
+    adaptive = exceeds(p, ranked[np.arange(len(p)), rank], strict=False) & lively
+    disc = centred_disc()[0].numpy().reshape(1, PIXELS)
+    order = np.sort(disc[0])
+    half = exceeds(disc, order[[HALF]], protocol.strict)
+    top = ranked[:, PIXELS - TOP_QUARTER :].mean(1, dtype=np.float64)
+    return {
+        "ciou": ciou(mask),
+        "adaptive": ciou(adaptive),
+        "hit": (truth[np.arange(len(p)), p.argmax(1)] > 0) & lively[:, 0],
+        "disc_ciou": ciou(np.broadcast_to(half, p.shape)),
+        "disc_adaptive": ciou(exceeds(disc, order[rank], strict=False)),
+        "disc_hit": truth[:, disc.argmax()] > 0,
+        "ceiling": best(truth, protocol.half) if protocol.half
+                   else np.full(len(p), np.nan),
+        "size": truth.sum(1, dtype=np.float64) / PIXELS,
+        "covered": np.count_nonzero(mask, axis=1) / PIXELS,
+        "median": low + span * ranked[:, HALF],
+        "confidence": (low + span * top + 1) / 2,
+        "low": ends[:, 0],
+        "high": ends[:, 1],
+    }
+
+
+def activated(maps, threshold, protocol):
+    """Maps without any truth: (pIA, confidence, low, high), each (N,).
+
+    pIA: share of the frame where the resized map lies above a threshold in units of
+    the maps, one for all clips (negative audio: silence, noise, sounds from off screen).
+    """
+    p, low, span = enlarge(maps, protocol)
+    top = np.partition(p, PIXELS - TOP_QUARTER, axis=1)[:, PIXELS - TOP_QUARTER :]
+    mask = exceeds(p, (threshold - low) / span, strict=True)
+    ends = np.array([(np.min(values), np.max(values)) for values in maps], np.float64)
+    confidence = (low + span * top.mean(1, dtype=np.float64) + 1) / 2
+    return np.count_nonzero(mask, axis=1) / PIXELS, confidence, ends[:, 0], ends[:, 1]
+
+
+def in_range(values, protocol):
+    """Whether a map can be thresholded: any where by its median, cosines where fixed."""
+    return protocol.threshold == "median" or np.abs(values).max() <= 1 + TOLERANCE

@@ -1,0 +1,279 @@
+"""Anybody's response maps against published annotations (notebook 06; section 4.2).
+
+    python -m sslnb.localise score --responses maps.npz --annotations vggss.json
+
+    >>> report = evaluate({"zpWuikVorYg_000032": response}, annotations)
+    >>> print(report)                          # protocol, scores, baselines, sizes
+    >>> report.scores["cIoU"].value, report.per_clip["ciou"]
+
+Maps are an .npz of clip name -> (h, w), of any size, also of different sizes. With
+--negatives, maps of pairs without a visible sound (silence, noise, another clip's
+sound) under any names, false positives are counted too.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sslnb.annotations import SIZE, Damage, damage, read_annotations, shortened, truth_of
+from sslnb.localise.intervals import (
+    RESAMPLES,
+    STEPS,
+    area,
+    detection,
+    mean_scores,
+    of_ciou,
+)
+from sslnb.localise.maps import open_maps, read_map
+from sslnb.localise.protocols import PROTOCOLS, Protocol, activated, in_range, measure
+from sslnb.localise.text import paragraphs
+
+HELP = "score maps (.npz) against published annotations"
+BLOCK = 32  # clips at once: 6 MB an array, well under a gigabyte in all
+SIZES = {"small": 32, "medium": 96, "large": 144, "huge": SIZE}  # pixels, squared
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` finds; `print` it to read it.
+
+    scores: name -> Score, fractions. by_size: small to huge (and "no box") -> name ->
+    Score. baselines: "centred disc" and "best half-image" -> name -> fraction.
+    per_clip: a table with a row for each annotated clip; a missing clip's row is empty.
+    missing: annotated clips without a map; unknown: maps without an annotation;
+    constant: maps that point nowhere. threshold: of the negative-audio metrics.
+    """
+
+    protocol: Protocol
+    scores: dict
+    by_size: dict
+    baselines: dict
+    per_clip: pd.DataFrame
+    missing: tuple
+    unknown: tuple
+    constant: tuple
+    damage: Damage
+    resamples: int
+    negatives: int = 0
+    threshold: float | None = None
+    threshold_from: str = ""
+
+    def __str__(self):
+        return "\n".join(paragraphs(self))
+
+
+def evaluate(maps, annotations, protocol="lvs", negatives=None, threshold=None,
+             resamples=RESAMPLES, seed=0):
+    """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
+
+    protocol: a name in PROTOCOLS, or a Protocol. negatives: maps of pairs without a
+    visible sound, for AP, max-F1, LocAcc and for pIA and AUC_N, whose one threshold
+    for all clips is `threshold`, in units of the maps; by default the median over the
+    scored clips of their maps' own medians, so that the negatives have no say in it.
+    ValueError names the clip that cannot be scored, and says what would be right.
+    """
+    protocol = _protocol(protocol)
+    names = _matched(maps, annotations, protocol)
+
+    def found_in(block):
+        truth = np.stack([truth_of(annotations[name]).numpy() for name in block])
+        return measure([_read(maps, name, "map", protocol) for name in block], truth,
+                       protocol)
+
+    found = _in_blocks(found_in, names)
+    table = pd.DataFrame(
+        {key: np.concatenate([part[key] for part in found]) for key in found[0]},
+        index=pd.Index(names, name="clip"),
+    ).astype(float)
+    more, extra = _negative_scores(table, negatives, threshold, protocol, resamples, seed)
+    scores = mean_scores(_columns(table), resamples, seed) | more
+    groups = _groups(table)
+    table.insert(0, "group", groups)
+    return Report(
+        protocol, scores,
+        by_size={
+            group: mean_scores(_columns(part), resamples, seed) | {"clips": len(part)}
+            for group, part in ((g, table[groups == g]) for g in (*SIZES, "no box"))
+            if len(part)
+        },
+        baselines=_baselines(table),
+        per_clip=_rows(table, annotations),
+        missing=tuple(name for name in annotations if name not in table.index),
+        unknown=tuple(name for name in maps if name not in annotations),
+        constant=tuple(table.index[table["low"] == table["high"]]),
+        damage=damage(annotations), resamples=resamples, **extra,
+    )
+
+
+def _protocol(given):
+    if isinstance(given, Protocol):
+        return given
+    if given not in PROTOCOLS:
+        raise ValueError(f"no protocol {given!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[given]
+
+
+def _matched(maps, annotations, protocol):
+    """Annotated clips that have a map; ValueError where there is none."""
+    given = set(maps)
+    names = [name for name in annotations if name in given]
+    if not names:
+        raise ValueError(
+            f"none of {len(given):,} maps is of an annotated clip; maps are named "
+            f"like {shortened(maps, 2)}, clips like {shortened(annotations, 2)}"
+        )
+    alone = [name for name in names if annotations[name].annotators == 1]
+    if protocol.consensus and alone:
+        raise ValueError(
+            f"protocol {protocol.name} needs truth by several annotators; {alone[0]} "
+            "has one: use lvs"
+        )
+    return names
+
+
+def _in_blocks(work, names):
+    """What `work` gives of each block of names, in their order, on up to four cores."""
+    blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, blocks))
+
+
+def _read(maps, name, what, protocol):
+    values = read_map(maps, name, what)
+    if not in_range(values, protocol):
+        raise ValueError(
+            f"{what} of clip {name!r} runs from {values.min():g} to {values.max():g}; "
+            f"the fixed threshold of {protocol.name} needs cosines in [−1, 1]: multiply "
+            "by the temperature that they were divided by, or take the median (--median)"
+        )
+    return values
+
+
+def _columns(table):
+    """Score name -> what each clip adds to it; every score is the mean."""
+    return {
+        **of_ciou(table["ciou"].to_numpy()),
+        **of_ciou(table["adaptive"].to_numpy(), "adaptive "),
+        "pointing": table["hit"],
+        "mean IoU": table["ciou"],
+    }
+
+
+def _baselines(table):
+    names = {"ciou": "disc_ciou", "adaptive": "disc_adaptive", "hit": "disc_hit"}
+    disc = _columns(pd.DataFrame({key: table[name] for key, name in names.items()}))
+    found = {"centred disc": disc}
+    if table["ceiling"].notna().all():  # a mask of any size has none
+        found["best half-image"] = {
+            **of_ciou(table["ceiling"].to_numpy()), "mean IoU": table["ceiling"],
+        }
+    return {
+        name: {score: float(np.mean(column)) for score, column in columns.items()}
+        for name, columns in found.items()
+    }
+
+
+def _groups(table):
+    """Object size by clip, SLAVC's shares: Σ g below 32², 96², 144² of 224² pixels."""
+    pixels = (table["size"] * SIZE**2).round(1)
+    edges = [0, *(side**2 for side in list(SIZES.values())[:-1]), np.inf]
+    groups = pd.cut(pixels, edges, labels=list(SIZES), right=False).astype(object)
+    return groups.mask(pixels == 0, "no box")
+
+
+def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
+    """Scores of false positives and negative audio, and what a Report says of them."""
+    if negatives is None:
+        if threshold is not None:
+            raise ValueError("a threshold is for negatives alone: give their maps too")
+        return {}, {}
+    names = list(negatives)
+    if not names:
+        raise ValueError("there is no map among the negatives")
+    chosen = threshold is None
+    if chosen:
+        threshold = float(table["median"].median())
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold is {threshold}; need a number in units of the maps")
+
+    def found_in(block):
+        silent = [_read(negatives, name, "negative map", protocol) for name in block]
+        return activated(silent, threshold, protocol)
+
+    parts = _in_blocks(found_in, names)
+    pia, confidence, low, high = (np.concatenate(columns) for columns in zip(*parts))
+    low, high = (np.concatenate([table[key], ends])
+                 for key, ends in (("low", low), ("high", high)))
+    low, high = low[high > low], high[high > low]
+    if len(low) > 1 and np.ptp(low) + np.ptp(high) <= 1e-4 * np.max(high - low):
+        raise ValueError(
+            f"every map runs from {low[0]:g} to {high[0]:g}: each was normalised by "
+            "itself, so that confidences cannot be compared; save maps as the model "
+            "gives them"
+        )
+    scores = detection(
+        table["ciou"] >= 0.5, table["confidence"].to_numpy(), confidence, resamples, seed
+    ) | mean_scores({"pIA": pia, "AUC_N": area(pia[:, None] <= STEPS)}, resamples, seed)
+    return scores, {
+        "negatives": len(names), "threshold": threshold,
+        "threshold_from": "the median of the scored maps' medians" if chosen else "given",
+    }
+
+
+def _rows(table, annotations):
+    """A row for each annotated clip, in their order."""
+    rows = table.drop(columns=["low", "high"]).rename(columns={"hit": "pointing"})
+    rows = rows.reindex(pd.Index(list(annotations), name="clip"))
+    rows.insert(0, "label", [annotation.label for annotation in annotations.values()])
+    rows.insert(0, "scored", rows["ciou"].notna())
+    return rows
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add("--responses", required=True, metavar="MAPS.npz", help="clip name -> (h, w)")
+    add("--annotations", required=True, metavar="PATH",
+        help="vggss.json, or a folder with one .xml a clip")
+    add("--protocol", default="lvs", choices=PROTOCOLS,
+        help="how a map becomes a mask (default: lvs)")
+    add("--median", action="store_true",
+        help="slavc: threshold each map at its own median instead of a fixed 0.5")
+    add("--negatives", metavar="MAPS.npz",
+        help="maps of pairs without a visible sound: count false positives too")
+    add("--threshold", type=float, metavar="T",
+        help="of pIA, in units of the maps; choose it on other clips than these "
+             "(default: the median of the scored maps' medians)")
+    add("--out", metavar="FILE.csv", help="write a row for each clip (.csv or .tsv)")
+
+
+def run(options):
+    """Score, print the report and write the table: what `score` does."""
+    separator = _separator(options.out) if options.out else None
+    protocol = PROTOCOLS[options.protocol]
+    if options.median:
+        if protocol.threshold == "median":
+            raise ValueError(f"--median is for slavc; {protocol.name} takes it as it is")
+        protocol = replace(protocol, threshold="median")
+    annotations = read_annotations(options.annotations)
+    negatives = open_maps(options.negatives) if options.negatives else nullcontext()
+    with open_maps(options.responses) as maps, negatives as silent:
+        report = evaluate(maps, annotations, protocol, silent, options.threshold)
+    print(report)
+    if options.out:
+        report.per_clip.to_csv(options.out, sep=separator, float_format="%.6g")
+        print(f"\nOne row a clip: {options.out}")
+
+
+def _separator(path):
+    separators = {".csv": ",", ".tsv": "\t"}
+    suffix = Path(path).suffix.lower()
+    if suffix not in separators:
+        raise ValueError(f"--out {path}: need a name that ends in .csv or .tsv")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"--out {path}: there is no folder {Path(path).parent}")
+    return separators[suffix]

@@ -1,0 +1,71 @@
+"""A report of scores as text: the protocol in full, then every number beside baselines.
+
+    >>> print("\\n".join(paragraphs(report)))          # which is print(report)
+"""
+
+import numpy as np
+
+from sslnb.annotations import shortened
+
+
+def paragraphs(report):
+    """Lines of text, from the protocol to the scores by object size."""
+    scored = report.per_clip[report.per_clip["scored"]]
+    yield str(report.protocol)
+    yield (f"intervals   95 %, bootstrap over clips, percentile, {report.resamples:,} "
+           "resamples")
+    yield f"\nScored on {len(scored):,} of {len(report.per_clip):,} clips."
+    if report.missing:
+        yield f"{len(report.missing):,} clips have no map: {shortened(report.missing)}"
+    if report.unknown:
+        yield (f"{len(report.unknown):,} maps are of no annotated clip, and left out: "
+               + shortened(report.unknown))
+    if report.constant:
+        yield (f"{len(report.constant):,} maps are constant, and score 0: "
+               + shortened(report.constant))
+    covered = 100 * scored["covered"]
+    yield (f"Masks cover {covered.min():.1f} to {covered.max():.1f} % of the frame, "
+           f"{covered.mean():.1f} % on average; {(covered == 0).sum():,} are empty, "
+           f"{(covered == 100).sum():,} are the whole frame.")
+    ceiling = report.baselines.get("best half-image", {}).get("cIoU", 1)
+    if report.scores["cIoU"].value > ceiling:
+        yield ("cIoU exceeds what masks of half the frame can reach: the maps have\n"
+               "plateaus at their median, so that their masks are not half the frame.")
+    yield f"\nAnnotations: {report.damage}"
+    yield "\n" + _main_table(report)
+    if report.negatives:
+        yield (f"\n{report.negatives:,} pairs without a visible sound (AP to AUC_N). "
+               f"pIA: share of the frame above {report.threshold:.6g},\n"
+               f"{report.threshold_from}; AUC_N: area under the share of pairs with pIA "
+               "≤ 0, 0.05, … 1.\nAP, max-F1 by confidence, the mean of the top quarter "
+               "of (S + 1) / 2; LocAcc: cIoU of the visible.")
+    yield "\n" + _size_table(report)
+
+
+def _main_table(report):
+    lines = [f"{'per cent':<14}{'score':>8}   {'95 % interval':<16}"
+             + "".join(f"{name:>18}" for name in report.baselines)]
+    for name, (value, low, high) in report.scores.items():
+        besides = (values.get(name) for values in report.baselines.values())
+        lines.append(f"{name:<14}{_percent(value):>8}   "
+                     + f"{_percent(low)} to {_percent(high)}".ljust(16)
+                     + "".join(f"{_percent(value):>18}" for value in besides))
+    return "\n".join(lines)
+
+
+def _size_table(report):
+    lines = ["By size: Σ g below 32², 96², 144² and up to 224² pixels of the frame",
+             f"{'':<8}{'clips':>6}   {'cIoU, 95 % interval':<22}"
+             f"{'AUC':>8}{'adaptive cIoU':>16}{'pointing':>10}"]
+    for group, scores in report.by_size.items():
+        lines.append(
+            f"{group:<8}{scores['clips']:>6,}   {scores['cIoU']!s:<22}"
+            f"{_percent(scores['AUC'].value):>8}"
+            f"{_percent(scores['adaptive cIoU'].value):>16}"
+            f"{_percent(scores['pointing'].value):>10}"
+        )
+    return "\n".join(lines)
+
+
+def _percent(value):
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.2f}"

@@ -1,0 +1,113 @@
+"""Real video files for tests: photographs that move, recordings, encoded by FFmpeg.
+
+    make_video(path, seconds=2)                                  # H.264 + AAC in mp4
+    make_video(path, video="vp9", audio="opus", size=(97, 55))   # webm or mp4
+    make_video(path, video=None), make_video(path, audio=None)   # a track is missing
+"""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import scipy.signal
+import soundfile
+from av.video.frame import PictureType
+from PIL import Image
+
+from sslnb import soundstamps
+
+CODECS = {"h264": "libx264", "vp9": "libvpx-vp9", "aac": "aac", "opus": "libopus"}
+OPTIONS = {
+    "h264": {"preset": "veryfast", "forced-idr": "1", "sc_threshold": "0"},
+    "vp9": {"deadline": "realtime", "cpu-used": "8"},
+}
+
+
+def moving(count, size=(160, 90), photo=0):
+    """`count` pictures (h, w, 3) uint8: a photograph of `wild` that slides past."""
+    rows = soundstamps.table("wild")
+    with Image.open(soundstamps.ROOT / rows[photo % len(rows)]["file"]) as image:
+        still = np.asarray(image.convert("RGB").resize(size))
+    wide = np.concatenate([still, still[:, ::-1]], axis=1)  # no seam
+    for number in range(count):
+        yield np.roll(wide, -3 * number, axis=1)[:, : size[0]]
+
+
+def recording(seconds, rate=48_000, channels=2, sound=0):
+    """(channels, T) float32 in [-1, 1]: recordings of SoundStamps, each repeated."""
+    rows = soundstamps.table("sounds")
+    waves = []
+    for channel in range(channels):
+        file = rows[(sound + channel) % len(rows)]["file"]
+        wave, own = soundfile.read(soundstamps.ROOT / file, dtype="float32")
+        step = np.gcd(rate, own)
+        wave = scipy.signal.resample_poly(wave, rate // step, own // step)
+        waves.append(np.resize(wave, round(seconds * rate)))
+    return np.stack(waves).clip(-1, 1).astype(np.float32)
+
+
+def make_video(path, seconds=2.0, size=(160, 90), fps=25, video="h264", audio="aac",
+               rate=48_000, channels=2, keys=12, rotation=0, pictures=None, wave=None,
+               bit_rate=None, sound_start=0.0, container_options=None):
+    """Encode a video file, whose kind follows from its name; returns the path.
+
+    `keys`: frames between two keyframes, or a set of the frames that shall be one;
+    `rotation`: degrees, anticlockwise, that players shall turn it by; `pictures`
+    (h, w, 3) uint8 and `wave` (channels, T) float: other contents than `moving` and
+    `recording`; `sound_start`: seconds by which the sound begins later.
+    """
+    count = round(seconds * fps)
+    pictures = moving(count, size) if pictures is None else pictures
+    wave = recording(seconds, rate, channels) if wave is None else wave
+    packets = []
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        if video:
+            stream = _video_stream(container, video, fps, size, keys, bit_rate)
+            if rotation:
+                stream.set_display_rotation(rotation)
+            packets += _encoded(stream, _frames(pictures, fps, keys))
+        if audio:
+            stream = container.add_stream(CODECS[audio], rate)
+            stream.layout = {1: "mono", 2: "stereo"}[len(wave)]
+            packets += _encoded(stream, _sounds(wave, rate, sound_start))
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return path
+
+
+def _video_stream(container, codec, fps, size, keys, bit_rate):
+    stream = container.add_stream(CODECS[codec], fps, options=OPTIONS[codec])
+    stream.width, stream.height = size
+    odd = codec == "h264" and (size[0] % 2 or size[1] % 2)
+    stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+    stream.codec_context.thread_count = 1  # the same bytes on every machine
+    stream.gop_size = keys if isinstance(keys, int) else 10_000
+    if bit_rate:
+        stream.bit_rate = bit_rate
+    return stream
+
+
+def _frames(pictures, fps, keys):
+    for number, picture in enumerate(pictures):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame.pts, frame.time_base = number, 1 / Fraction(fps)
+        if not isinstance(keys, int) and number in keys:
+            frame.pict_type = PictureType.I
+        yield frame
+
+
+def _sounds(wave, rate, start):
+    samples = 960  # 20 ms at 48 kHz
+    for begin in range(0, wave.shape[1], samples):
+        piece = np.ascontiguousarray(wave[:, begin : begin + samples], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(
+            piece, format="fltp", layout={1: "mono", 2: "stereo"}[len(wave)]
+        )
+        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+        frame.pts = begin + round(start * rate)
+        yield frame
+
+
+def _encoded(stream, frames):
+    packets = [packet for frame in frames for packet in stream.encode(frame)]
+    return packets + stream.encode(None)
