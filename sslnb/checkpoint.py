@@ -1,7 +1,7 @@
 """Stop and go: the state of a run, on disk whole or not at all (notebook 05).
 
-    >>> save_state(folder, config, model, optimizer, history)
-    >>> history = load_state(folder, config, model, optimizer)
+    >>> save_state(folder, config, {"model": model}, optimizer, history)
+    >>> history = load_state(folder, config, {"model": model}, optimizer)
 
 A run's folder holds the last two states (state-0007.safetensors …), the best model
 on validation (model.safetensors, model.json) and metrics.jsonl. Nothing is unpickled.
@@ -24,12 +24,14 @@ def states(folder):
     return sorted(folder.glob("state-*.safetensors"))
 
 
-def save_state(folder, config, model, optimizer, history):
+def save_state(folder, config, parts, optimizer, history):
     """Everything that resuming needs, and the metrics; keeps the last two states.
 
+    parts: {name: module}, such as the model and the running mean of its weights.
     OSError where it cannot be written: the states before are intact.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors = {f"{part}.{name}": value for part, module in parts.items()
+               for name, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     text = json.dumps({"config": asdict(config), "history": history})
@@ -43,8 +45,8 @@ def save_state(folder, config, model, optimizer, history):
         old.unlink()
 
 
-def load_state(folder, config, model, optimizer):
-    """Put the last state into model and optimizer; the metrics of its epochs.
+def load_state(folder, config, parts, optimizer):
+    """Put the last state into parts and optimizer; the metrics of its epochs.
 
     FileNotFoundError where there is none; ValueError where it is damaged, or of
     another configuration than `config`.
@@ -67,9 +69,9 @@ def load_state(folder, config, model, optimizer):
                 f"{path} was trained with {name} = {before.get(name)!r}, not "
                 f"{now[name]!r}: resume with the same configuration or start anew"
             )
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
+    for part, module in parts.items():
+        module.load_state_dict({name.removeprefix(f"{part}."): value for name, value
+                                in tensors.items() if name.startswith(f"{part}.")})
     state, parameters = {}, [p for g in optimizer.param_groups for p in g["params"]]
     for name, value in tensors.items():
         if name.startswith("optimizer."):

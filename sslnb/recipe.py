@@ -38,6 +38,8 @@ class TrainConfig:
     warm_up: float = setting(0.1, "share of the steps on which the rate rises (ours)")
     decay: bool = setting(True, "then the rate falls as a cosine to 0, or it stays (ours)")
     weight_decay: float = setting(1e-4, "of Adam, as in the released code")
+    average: float = setting(0.998, "the model is a running mean of the weights with this "
+                             "decay a step (ours; 0: the last weights)")
     seed: int = setting(0, "of weights, order and augmentations")
     form: str = setting("release", "of the contrastive loss, or paper (equations 5 to 8)")
     epsilon: float = setting(0.65, "ε of equation 5: cells above are foreground")
@@ -79,7 +81,7 @@ class TrainConfig:
 RECIPES = {
     "laptop": {},
     "paper": {"epochs": 80, "rate": 1e-4, "warm_up": 0.0, "decay": False,
-              "curriculum": 0.0},
+              "average": 0.0, "curriculum": 0.0},
 }
 
 

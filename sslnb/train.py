@@ -18,6 +18,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from sslnb import augment, localise, parallel, store
@@ -110,6 +111,15 @@ def cut(images, size, generator, batch):
     return augment.crop(images, corners[parallel.share(batch)], size)
 
 
+def running_mean(config):
+    """How AveragedModel goes on; over few steps the mean is short, of a tenth of them."""
+    def update(means, values, count):
+        decay = min(config.average, (1 + count.item()) / (10 + count.item()))
+        get_ema_multi_avg_fn(decay)(means, values, count)
+
+    return update
+
+
 def quality(metrics):
     """By what the best epoch is chosen: AUC and pointing game on val, else its loss."""
     if "val_AUC" in metrics:
@@ -145,7 +155,9 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), weight_decay=config.weight_decay,
                                  fused=True)
-    history = load_state(folder, config, model, optimizer) if resume else []
+    average = AveragedModel(model, use_buffers=True, multi_avg_fn=running_mean(config))
+    parts = {"model": model, "average": average}
+    history = load_state(folder, config, parts, optimizer) if resume else []
     if compiled:
         model.image_encoder.compile()
         model.audio_encoder.compile()
@@ -162,12 +174,12 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
             alpha = augment.mixing_weight(epoch, config.epochs, config.mix_largest)
 
         model.train()
-        parts = batches(len(clips), config, shuffle)
-        mine = [part[parallel.share(len(part))] for part in parts]
+        steps = batches(len(clips), config, shuffle)
+        mine = [index[parallel.share(len(index))] for index in steps]
         sums = {}
         batched = enumerate(progress(feed.batches(mine, similar)))
         for number, (index, images, heard, other) in batched:
-            step, batch = epoch * len(parts) + number, len(parts[number])
+            step, batch = epoch * len(steps) + number, len(steps[number])
             with told(f"step {step}, epoch {epoch + 1}", clips.names, index, config):
                 images = cut(images, model.config.image_size, generator, batch) / 255
                 if other is not None:
@@ -176,7 +188,7 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
                     branches, config, images, heard, generator, strength, batch
                 )
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(config, step, len(parts) * config.epochs)
+                    group["lr"] = learning_rate(config, step, len(steps) * config.epochs)
                 optimizer.zero_grad()
                 loss.backward()
                 terms = {name: parallel.total(term) / parallel.world() * batch
@@ -184,21 +196,22 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
                 if not terms["loss"].isfinite():
                     raise FloatingPointError(f"the loss is {terms['loss'].item()}")
                 optimizer.step()
+                average.update_parameters(model)
             sums = {name: sums.get(name, 0) + term for name, term in terms.items()}
 
         metrics = {"epoch": epoch + 1}
         metrics |= {name: (term / len(clips)).item() for name, term in sums.items()}
         trained = time.perf_counter() - started
         if first:
-            metrics |= {f"val_{k}": v for k, v in validate(model, val, config).items()}
+            metrics |= {f"val_{k}": v for k, v in validate(average.module, val, config).items()}
         metrics |= {"seconds": time.perf_counter() - started,
                     "waiting": feed.waited / trained}  # share of the training
         history.append(metrics)
         if first:
             if quality(metrics) == max(map(quality, history)):
-                model.save(folder, training=asdict(config), clips=len(clips),
-                           metrics=metrics)
-            save_state(folder, config, model, optimizer, history)
+                average.module.save(folder, training=asdict(config), clips=len(clips),
+                                    metrics=metrics)
+            save_state(folder, config, parts, optimizer, history)
         yield metrics
 
 

@@ -33,9 +33,9 @@ def step(model, optimizer):
 
 def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
     model, optimizer = run()
-    save_state(tmp_path, TrainConfig(), model, optimizer, [{"epoch": 1, "loss": 2.5}])
+    save_state(tmp_path, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1, "loss": 2.5}])
     other, its = run(steps=0)
-    assert load_state(tmp_path, TrainConfig(), other, its) == [{"epoch": 1, "loss": 2.5}]
+    assert load_state(tmp_path, TrainConfig(), {"model": other}, its) == [{"epoch": 1, "loss": 2.5}]
     for pair in ((model, optimizer), (other, its)):
         step(*pair)
     for (name, a), b in zip(model.state_dict().items(), other.state_dict().values()):
@@ -47,15 +47,15 @@ def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
     history = []
     for epoch in range(1, 5):
         history.append({"epoch": epoch})
-        save_state(tmp_path, TrainConfig(), model, optimizer, history)
+        save_state(tmp_path, TrainConfig(), {"model": model}, optimizer, history)
     assert [p.name for p in states(tmp_path)] == [
         "state-0003.safetensors", "state-0004.safetensors"]
-    assert len(load_state(tmp_path, TrainConfig(), model, optimizer)) == 4
+    assert len(load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)) == 4
     states(tmp_path)[-1].write_bytes(b"cut short")
     with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
-        load_state(tmp_path, TrainConfig(), model, optimizer)
+        load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)
     states(tmp_path)[-1].unlink()
-    assert len(load_state(tmp_path, TrainConfig(), model, optimizer)) == 3
+    assert len(load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)) == 3
 
 
 FULL = """
@@ -67,11 +67,11 @@ from sslnb.recipe import TrainConfig
 from test_checkpoint import run
 folder = Path(sys.argv[1])
 model, optimizer = run()
-save_state(folder, TrainConfig(), model, optimizer, [{"epoch": 1}])
+save_state(folder, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1}])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # no more than 100 kB a file from here on
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    save_state(folder, TrainConfig(), model, optimizer, [{"epoch": 1}, {"epoch": 2}])
+    save_state(folder, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1}, {"epoch": 2}])
 except OSError as error:
     print("refused:", error)
 """
@@ -85,7 +85,7 @@ def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
         "state-0001.safetensors"]
     model, optimizer = run()
-    assert load_state(tmp_path, TrainConfig(), model, optimizer) == [{"epoch": 1}]
+    assert load_state(tmp_path, TrainConfig(), {"model": model}, optimizer) == [{"epoch": 1}]
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

@@ -295,6 +295,28 @@ def test_constant_rate_and_unknown_settings():
         recipe("paper", epoch=3)
 
 
+def test_the_saved_model_is_the_running_mean_of_the_weights(clips, val, tmp_path):
+    """Against the mean that the weights of every step give; 0 is the last weights."""
+    seen, usual = [], torch.optim.Adam.step
+
+    def step(self, *arguments, **options):
+        usual(self, *arguments, **options)
+        seen.append(self.param_groups[0]["params"][0].detach().clone())
+
+    config = replace(TINY, epochs=1, batch=4)
+    for average in (0.9, 0.0):
+        seen.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.optim.Adam, "step", step)
+            list(train(replace(config, average=average), clips, val, tmp_path))
+        mean = seen[0]
+        for count, weights in enumerate(seen[1:], start=1):
+            decay = min(average, (1 + count) / (10 + count))
+            mean = decay * mean + (1 - decay) * weights
+        saved = next(iter(SoundLocaliser.load(tmp_path).parameters()))
+        assert len(seen) == 4 and torch.allclose(saved, mean, atol=1e-6)
+
+
 def test_own_masks_are_two_and_encode_the_sound_twice(clips):
     images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
     calls = []
