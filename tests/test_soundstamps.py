@@ -34,7 +34,7 @@ VGGSS_JSON = REPOSITORY.parent / "shared" / "benchmarks" / "vggss.json"
 # Published scenes. Whoever changes one on purpose stores what the test prints.
 GOLDEN = {  # (split, seed, index, size): image, wave, mask
     ("train", 0, 0, 96):
-        ["8cee0705928d27a5", "969314130b517043", "e87449aa1b08dfa3"],
+        ["14fcc36fcbb9a845", "f71f61e662b459be", "5ed68f067bdf3921"],
     ("train", 0, 3, 224):
         ["e81508a1749096a3", "7b5721ed5b4bee04", "de85f769190e4a6a"],
     ("val", 0, 1, 96):
