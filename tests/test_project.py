@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("files decode media soundstamps prepare annotations lists layouts download data "
          "arrays packing store augment losses release model localise recipe parallel "
-         "checkpoint feed step train retrieve plot augment_widget widgets check pages run "
+         "checkpoint feed step train retrieve plot augment_widget widgets video_widget check pages run "
          "doctor").split()
 INSIDE = {  # the package localise, in its own order
     "localise": "metrics protocols maps intervals text report respond footage video "

@@ -1,6 +1,10 @@
 """Where the sound is, and how well that was found (notebook 06; section 4.2).
 
     metrics    cIoU, AUC and peaks of response maps against the truth
+    protocols  what evaluation scripts do, each by name
+    maps       .npz files of maps
+    intervals  the bootstrap over clips
+    text       the report as printed
     report     anybody's maps against published annotations, under a named protocol
     respond    a model's maps for a folder of clips
     footage    a video as frames, each with the sound around it

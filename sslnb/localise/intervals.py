@@ -29,7 +29,12 @@ class Score(NamedTuple):
     high: float
 
     def __str__(self):
-        return f"{100 * self.value:.2f} [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+        return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
+
+
+def percent(fraction):
+    """A fraction as text in per cent; – where there is none."""
+    return "–" if fraction is None or np.isnan(fraction) else f"{100 * fraction:.2f}"
 
 
 def area(success):

@@ -175,7 +175,7 @@ def score(responses, clips):
 
 
 def baselines(clips):
-    """Scores to set beside every model: the centred disc and the ceiling of half a picture."""
+    """What to set beside every model: a centred disc, the ceiling of half a picture."""
     return {
         "centred disc": score(centred_disc(len(clips)), clips),
         "best half-image": summarise(ceiling(truth_of(clips))),

@@ -227,7 +227,8 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
 
 def _rows(table, annotations):
     """A row for each annotated clip, in their order."""
-    rows = table.drop(columns=["low", "high"]).rename(columns={"hit": "pointing"})
+    rows = table.drop(columns=["low", "high"])
+    rows = rows.rename(columns={"hit": "pointing", "disc_hit": "disc_pointing"})
     rows = rows.reindex(pd.Index(list(annotations), name="clip"))
     rows.insert(0, "label", [annotation.label for annotation in annotations.values()])
     rows.insert(0, "scored", rows["ciou"].notna())
@@ -235,6 +236,7 @@ def _rows(table, annotations):
 
 
 def add_options(parser):
+    """Options of `score` for an argparse parser."""
     add = parser.add_argument
     add("--responses", required=True, metavar="MAPS.npz", help="clip name -> (h, w)")
     add("--annotations", required=True, metavar="PATH",

@@ -3,9 +3,8 @@
     >>> print("\\n".join(paragraphs(report)))          # which is print(report)
 """
 
-import numpy as np
-
 from sslnb.annotations import shortened
+from sslnb.localise.intervals import percent
 
 
 def paragraphs(report):
@@ -16,7 +15,7 @@ def paragraphs(report):
            "resamples")
     yield f"\nScored on {len(scored):,} of {len(report.per_clip):,} clips."
     if report.missing:
-        yield f"{len(report.missing):,} clips have no map: {shortened(report.missing)}"
+        yield f"{len(report.missing):,} clips have no map: {shortened(report.missing, 20)}"
     if report.unknown:
         yield (f"{len(report.unknown):,} maps are of no annotated clip, and left out: "
                + shortened(report.unknown))
@@ -33,12 +32,15 @@ def paragraphs(report):
                "plateaus at their median, so that their masks are not half the frame.")
     yield f"\nAnnotations: {report.damage}"
     yield "\n" + _main_table(report)
+    yield "Centred disc: half of the frame, and no model."
     if report.negatives:
-        yield (f"\n{report.negatives:,} pairs without a visible sound (AP to AUC_N). "
-               f"pIA: share of the frame above {report.threshold:.6g},\n"
-               f"{report.threshold_from}; AUC_N: area under the share of pairs with pIA "
-               "≤ 0, 0.05, … 1.\nAP, max-F1 by confidence, the mean of the top quarter "
-               "of (S + 1) / 2; LocAcc: cIoU of the visible.")
+        yield (
+            f"\nAP to AUC_N with {report.negatives:,} pairs without a visible sound. "
+            "AP, max-F1: by confidence, the\nmean of the top quarter of (S + 1) / 2. "
+            "LocAcc: cIoU of the visible. pIA: share of the frame\nabove one threshold, "
+            f"{report.threshold:.6g} ({report.threshold_from}).\nAUC_N: area under the "
+            "share of pairs with pIA ≤ 0, 0.05, … 1."
+        )
     yield "\n" + _size_table(report)
 
 
@@ -47,9 +49,9 @@ def _main_table(report):
              + "".join(f"{name:>18}" for name in report.baselines)]
     for name, (value, low, high) in report.scores.items():
         besides = (values.get(name) for values in report.baselines.values())
-        lines.append(f"{name:<14}{_percent(value):>8}   "
-                     + f"{_percent(low)} to {_percent(high)}".ljust(16)
-                     + "".join(f"{_percent(value):>18}" for value in besides))
+        lines.append(f"{name:<14}{percent(value):>8}   "
+                     + f"{percent(low)} to {percent(high)}".ljust(16)
+                     + "".join(f"{percent(value):>18}" for value in besides))
     return "\n".join(lines)
 
 
@@ -60,12 +62,8 @@ def _size_table(report):
     for group, scores in report.by_size.items():
         lines.append(
             f"{group:<8}{scores['clips']:>6,}   {scores['cIoU']!s:<22}"
-            f"{_percent(scores['AUC'].value):>8}"
-            f"{_percent(scores['adaptive cIoU'].value):>16}"
-            f"{_percent(scores['pointing'].value):>10}"
+            f"{percent(scores['AUC'].value):>8}"
+            f"{percent(scores['adaptive cIoU'].value):>16}"
+            f"{percent(scores['pointing'].value):>10}"
         )
     return "\n".join(lines)
-
-
-def _percent(value):
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.2f}"
