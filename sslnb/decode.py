@@ -18,6 +18,7 @@ from PIL import Image
 RATE = 16_000  # Hz
 SHORTEST = 1.0  # s: with less picture or less sound than this, a clip is too short
 MISSING = 0.25  # s: with more than this gone of what its header says, truncated
+SKIPPING = ("h264", "hevc")  # decoders that can be told so from packet to packet
 
 # Why a video gives no clip
 NO_VIDEO, NO_AUDIO = "no video track", "no audio track"
@@ -130,8 +131,8 @@ def _check_length(container, what, seconds):
 def _centre(container, stream, packets):
     """The frame on show when half of a track has played, as an image.
 
-    Decodes from the last keyframe before it on, and of the frames in between only
-    those that others are predicted from.
+    Decodes from the last keyframe before it on; of the frames in between, where the
+    decoder can, only those that others are predicted from.
     """
     packets = [packet for packet in packets if packet.pts is not None]
     shown = [packet for packet in packets if not packet.is_discard]
@@ -143,7 +144,8 @@ def _centre(container, stream, packets):
     key = max((k for k, packet in enumerate(packets[: last + 1])
                if packet.is_keyframe and packet.pts <= centre), default=0)
     codec, frames = stream.codec_context, []
-    codec.skip_frame = "NONREF"
+    if codec.name in SKIPPING:
+        codec.skip_frame = "NONREF"
     for packet in packets[key:last]:
         frames += codec.decode(packet)
     codec.skip_frame = "DEFAULT"

@@ -16,10 +16,15 @@ from PIL import Image
 
 from sslnb import soundstamps
 
-CODECS = {"h264": "libx264", "vp9": "libvpx-vp9", "aac": "aac", "opus": "libopus"}
+CODECS = {
+    "h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1",
+    "aac": "aac", "opus": "libopus",
+}
 OPTIONS = {
     "h264": {"preset": "veryfast", "forced-idr": "1", "sc_threshold": "0"},
+    "hevc": {"preset": "ultrafast", "forced-idr": "1", "x265-params": "log-level=none"},
     "vp9": {"deadline": "realtime", "cpu-used": "8"},
+    "av1": {"preset": "12"},
 }
 
 
