@@ -291,7 +291,7 @@ def test_constant_rate_and_unknown_settings():
     assert (paper.epochs, paper.batch, paper.rate) == (80, 32, 1e-4)  # section 4.1
     assert {learning_rate(paper, step, 100) for step in (0, 1, 50, 99)} == {1e-4}
     assert recipe("laptop", epochs=3).rate == TrainConfig().rate
-    with pytest.raises(ValueError, match="unknown setting epoch; known are batch, crop"):
+    with pytest.raises(ValueError, match="unknown setting epoch; known are average, batch"):
         recipe("paper", epoch=3)
 
 
