@@ -12,9 +12,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
 import torch
+import torch.nn.functional as F
 from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.patches import ConnectionPatch, Polygon, Rectangle
+from PIL import Image
+
+from sslnb.losses import weighted_mean
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -44,6 +49,20 @@ def show_photos(figure, alt):
     display({"image/jpeg": data, "text/plain": repr(figure)}, raw=True,
             metadata={"image/jpeg": {"alt": alt}})
     plt.close(figure)
+
+
+def drawn(figure):
+    """A figure as a PIL image, drawn as it stands."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def png(image):
+    """A PIL image as the bytes of a PNG file, packed lightly: it is quick."""
+    buffer = io.BytesIO()
+    image.save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
 
 
 def to_pixels(image):
@@ -199,23 +218,56 @@ def augmented(image, moved, moved_map, sound_1, sound_2, theta, config, figure=N
     return figure
 
 
-def pairs(images, spectrograms, similarity, config, low, high, title="", roles=None):
+def pseudo_mask(image, response, epsilon, tau, figure=None):
+    """A map, its pseudo-mask (eq. 5), and its cells as P of eq. 6 counts them.
+
+    image (3, S, S), response (h, w). A figure that is given shows this one now.
+    """
+    z = (response - epsilon) / tau
+    mask, cells = z.sigmoid().numpy(), response.flatten()
+    shares = F.logsigmoid(z).flatten().softmax(0) * cells.numel()
+    counts = [np.histogram(cells, 40, (0, 1), weights=w)[0] for w in (None, shares)]
+    if figure is None:
+        figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), width_ratios=(1, 1, 1.5))
+        heatmap(axes[0], image, response, "the map S")
+        heatmap(axes[1], image, mask, "its mask m")
+        for count, color in zip(counts, ("0.8", GREEN)):
+            axes[2].stairs(count, np.linspace(0, 1, 41), fill=True, color=color)
+        axes[2].axvline(epsilon, color=BLACK, ls="--", label="ε")
+        axes[2].axvline(0, color=ORANGE, lw=3, label="P")
+        axes[2].set(xlabel="cosine", ylabel="cells", xlim=(0, 1))
+        axes[2].legend(loc="upper left")
+    ax = figure.axes[2]
+    figure.axes[1].images[-1].set_data(mask)
+    for count, steps in zip(counts, ax.patches):
+        steps.set_data(count)
+    mean = weighted_mean(response, z).item()
+    for at, line in zip((epsilon, mean), ax.lines):
+        line.set_xdata([at, at])
+    ax.set(title=f"all cells (grey), as P counts them: P = {mean:.2f}",
+           ylim=(0, 1.1 * max(count.max() for count in counts)))
+    return figure
+
+
+def pairs(images, spectrograms, similarity, config, low, high, title="", roles=None,
+          names=None):
     """Similarity (N, N, h, w) as a table of maps: pictures down, sounds across.
 
-    roles: {(i, j): colour} frames the map of image i with sound j; by default the
+    names: N, of what sounds. roles: {(i, j): colour} frames the map of image i with sound j; by default the
     pairs that belong together are framed.
     """
     count = len(images)
     roles = {(i, i): ORANGE for i in range(count)} if roles is None else roles
+    names = range(count) if names is None else names
     figure, axes = plt.subplots(
         count + 1, count + 1, figsize=(1.25 * count + 2, 1.25 * count + 1.5)
     )
     axes[0, 0].axis("off")
     for i in range(count):
         picture(axes[i + 1, 0], images[i])
-        sound(axes[0, i + 1], spectrograms[i], config, f"sound {i}", label=False)
+        sound(axes[0, i + 1], spectrograms[i], config, f"♪ {names[i]}", label=False)
         axes[0, i + 1].set(xticks=[], yticks=[])
-        axes[i + 1, 0].set_ylabel(f"image {i}")
+        axes[i + 1, 0].set_ylabel(names[i])
         for j in range(count):
             ax = axes[i + 1, j + 1]
             drawn = ax.imshow(similarity[i, j].detach().cpu().numpy(), vmin=low, vmax=high)

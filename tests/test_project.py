@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import ledger
+
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("files decode media soundstamps prepare annotations lists layouts download data "
          "arrays packing store augment losses release model localise recipe parallel "
@@ -195,6 +197,24 @@ def test_an_old_python_is_told_so(clone):
     (clone / ".venv" / "installed").unlink()
     found = make("install", "PYTHON=no-such-python", folder=clone)
     assert found.returncode and "no no-such-python" in found.stdout
+
+
+def test_the_readmes_table_is_what_the_ledger_says():
+    text = text_of(ROOT / "README.md")
+    assert ledger.readme(text) == text, "run python -m benchmarks.ledger"
+    for row in ledger.rows():
+        assert row["figures"] and row["machine"] and row["commit"] and row["told"]
+
+
+def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ledger, "LEDGER", tmp_path / "ledger.jsonl")
+    assert "not measured" in ledger.table()
+    ledger.record({"fp32_ratio": 1.23456, "mine": 2}, "three rounds")
+    assert "1.235" in capsys.readouterr().out
+    (row,) = ledger.rows()
+    assert row["figures"] == {"fp32_ratio": 1.235, "mine": 2}
+    line = next(x for x in ledger.table().splitlines() if "plain reference" in x)
+    assert line.count("1.235") == 1 and "not measured" in line
 
 
 # --- the module -------------------------------------------------------------

@@ -12,9 +12,15 @@ from PIL import Image
 
 from sslnb import plot
 from sslnb.augment import Appearance, Geometric, Mask, apply_appearance, apply_mask, warp
+from sslnb.augment_widget import (
+    AS_IT_IS,
+    apply_settings,
+    augmentations,
+    draw_settings,
+    to_draws,
+)
 from sslnb.data import Clips
 from sslnb.media import LAPTOP_AUDIO, MEAN, STD, AudioConfig, normalise, spectrogram
-from sslnb.widgets import AS_IT_IS, apply_settings, augmentations, draw_settings, to_draws
 
 SIZE = 48  # the pictures' side
 
