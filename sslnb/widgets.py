@@ -255,7 +255,7 @@ def heatmaps(model, clips):
         "quantile": ipywidgets.FloatSlider(
             value=0.5, min=0, max=0.99, step=0.01, description="quantile"),
         "show": ipywidgets.ToggleButtons(
-            options=[("map over the picture", "map"), ("mask", "mask")]),
+            options=[("map", "map"), ("mask", "mask")]),
     }
     view = ipywidgets.Image(format="png", width=2 * PANEL + 8, height=PANEL)
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
