@@ -14,6 +14,7 @@ Files in the order of the notebooks; nothing imports from a later one:
     recipe, parallel, checkpoint, feed,     05  settings, several processes, stop and go,
     step, train                                 batches, one step, the loop
     retrieve                                07  retrieval
-    plot, augment_widget, widgets, check    figures, controls and exercises of notebooks
+    plot, augment_widget, widgets,          figures, controls and exercises of notebooks
+    video_widget, check
     pages, run, doctor                      the commands behind `make`
 """

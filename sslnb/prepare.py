@@ -5,8 +5,8 @@
 
 VIDEOS holds VGGSound files, `<11-character id>_<start, 6 digits>.mp4` (.webm and
 .mkv too), in folders of any depth. Of each come OUT/frames/<clip>.jpg, in the
-video's size, and OUT/audio/<clip>.wav, 16-bit; `decode.read_clip` says what of the
-video they are.
+video's size: the frame on show when half of it has played. And OUT/audio/<clip>.wav,
+16-bit: all of its sound.
 
 After a kill, the same command goes on: a file has its final name only once it is
 whole, and clips that have both files are not read again. What failed, and why, is
