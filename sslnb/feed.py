@@ -6,7 +6,7 @@
     >>> feed.waited                               # seconds that nothing was ready
 
 Clips that fit live on the GPU; others, memory-mapped ones among them, are read ahead
-by threads and stream through pinned memory.
+by threads and stream through pinned memory. A CPU reads each batch when its turn comes.
 """
 
 import time
@@ -79,6 +79,18 @@ class Feed:
         spectrograms (B, 1, F, T), those of clips `similar[index]` or None).
         """
         self.waited = 0.0
+        if self.device.type == "cpu":  # which would read, or compute: threads only disturb
+            reads = ((lambda part=part: self._read(part, similar)) for part in parts)
+        else:
+            reads = self._ahead(parts, similar)
+        for read in reads:
+            started = time.perf_counter()
+            batch = read()
+            self.waited += time.perf_counter() - started
+            yield self._finish(*batch)
+
+    def _ahead(self, parts, similar):
+        """For each of `parts` what gives it, read by a thread meanwhile."""
         with ThreadPoolExecutor(self.workers) as pool:
             waiting, parts = deque(), iter(parts)
             while True:
@@ -86,7 +98,4 @@ class Feed:
                     waiting.append(pool.submit(self._read, part, similar))
                 if not waiting:
                     return
-                started = time.perf_counter()
-                read = waiting.popleft().result()
-                self.waited += time.perf_counter() - started
-                yield self._finish(*read)
+                yield waiting.popleft().result

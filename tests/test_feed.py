@@ -47,8 +47,18 @@ def test_short_waves_are_repeated_to_the_models_length(clips):
     assert torch.allclose(heard, spectrogram(whole), atol=1e-5)
 
 
-def test_waiting_is_measured_and_begins_anew(clips, monkeypatch):
-    monkeypatch.setattr(feeding, "AHEAD", 1)
+@pytest.mark.parametrize("ahead", [1, 2, 9])
+def test_threads_that_read_ahead_change_nothing(clips, ahead, monkeypatch):
+    """As on a GPU, but for the copy to it."""
+    monkeypatch.setattr(feeding, "AHEAD", ahead)
+    feed = Feed(clips, LAPTOP_AUDIO, CPU)
+    found = [read() for read in feed._ahead(PARTS, None)]
+    assert [index.tolist() for index, *_ in found] == [part.tolist() for part in PARTS]
+    for index, images, *_ in found:
+        assert torch.equal(images, clips.images[index])
+
+
+def test_waiting_is_measured_and_begins_anew(clips):
     feed = Feed(clips, LAPTOP_AUDIO, CPU)
     list(feed.batches(PARTS))
     assert feed.waited > 0
