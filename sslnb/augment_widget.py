@@ -118,7 +118,7 @@ def _sliders(image_size, config):
         "flip": switch("flip", "flip"),
         "time": slider("time", 0, config.seconds, 0.025, description="silent (s)"),
         "frequency": slider("frequency", 0, config.n_mels, 1, readout_format=".0f",
-                            description="silent (band)"),
+                            description="silent bands"),
         "alpha": slider("alpha", 0, 0.65, description="mixing α"),
     }
 
@@ -148,7 +148,6 @@ def augmentations(clips, config=LAPTOP_AUDIO):
     seed = ipywidgets.BoundedIntText(value=0, max=2**31 - 1, description="seed")
     redraw = ipywidgets.Button(description="Redraw", icon="random")
     reset = ipywidgets.Button(description="As it is", icon="undo")
-    view = ipywidgets.Image(format="png")
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
     status = ipywidgets.HTML()
 
@@ -168,6 +167,8 @@ def augmentations(clips, config=LAPTOP_AUDIO):
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")  # the panels stay; laying out takes longest
     plt.close(figure)
+    width, height = figure.canvas.get_width_height()
+    view = ipywidgets.Image(format="png", width=width, height=height)
 
     def render(_=None):
         shown = state()

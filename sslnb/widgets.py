@@ -48,13 +48,15 @@ def pseudo_masks(image, response, epsilon=0.65, tau=0.03):
         "epsilon": ipywidgets.FloatSlider(
             value=epsilon, min=0.1, max=1, step=0.01, description="ε"),
         "tau": ipywidgets.FloatLogSlider(
-            value=tau, min=-2.5, max=0.5, step=0.05, description="τ"),
+            value=tau, min=math.log10(tau) - 1, max=math.log10(tau) + 2, step=0.05,
+            description="τ"),
     }
     figure = plot.pseudo_mask(image, response, epsilon, tau)
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")  # the panels stay; laying out takes longest
     plt.close(figure)
-    view = ipywidgets.Image(format="png")
+    width, height = figure.canvas.get_width_height()
+    view = ipywidgets.Image(format="png", width=width, height=height)
 
     def render(_=None):
         values = (control.value for control in controls.values())
@@ -72,6 +74,7 @@ def pseudo_masks(image, response, epsilon=0.65, tau=0.03):
 # --- equivariance (notebook 04) -----------------------------------------------
 
 MOVE_PANEL = 212  # pixels a side of each of the four pictures of `equivariance`
+LINE = 24  # pixels: the title above each
 MOVE_TITLES = ("the picture", "moved picture", "its map, moved along",
                "map of the moved picture")
 
@@ -82,8 +85,8 @@ def move_panels(image, moved, map_1, map_2, inside, low, high):
     image, moved (3, S, S) in [0, 1]; map_1 (moved along) and map_2 (h, w), coloured
     from low to high over the moved picture; cells not `inside` (h, w) stay dark.
     """
-    side, line = MOVE_PANEL, 24  # pixels: a panel, and its title above
-    canvas = Image.new("RGB", (4 * side + 3 * 8, side + line), "white")
+    side = MOVE_PANEL
+    canvas = Image.new("RGB", (4 * side + 3 * 8, side + LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     colours = plt.get_cmap(plot.MAP)
 
@@ -101,7 +104,7 @@ def move_panels(image, moved, map_1, map_2, inside, low, high):
         panels.append(Image.composite(Image.blend(panels[1], heat, 0.6), dark, mask))
     for k, (panel, title) in enumerate(zip(panels, MOVE_TITLES)):
         draw.text((k * (side + 8), 2), title, "black", font)
-        canvas.paste(panel, (k * (side + 8), line))
+        canvas.paste(panel, (k * (side + 8), LINE))
     return plot.png(canvas)
 
 
@@ -132,7 +135,8 @@ def equivariance(model, clips):
             value=1, min=0.5, max=2, step=0.05, description="scale"),
         "flip": ipywidgets.Checkbox(value=False, description="flip"),
     }
-    view = ipywidgets.Image(format="png")
+    view = ipywidgets.Image(
+        format="png", width=4 * MOVE_PANEL + 3 * 8, height=MOVE_PANEL + LINE)
     status = ipywidgets.HTML()
     box = ipywidgets.VBox([
         ipywidgets.HBox([controls["scene"], controls["flip"]]),
