@@ -155,7 +155,8 @@ def curves(histories, names, labels=None, x="epoch"):
         for k, (run, history) in enumerate(histories.items()):
             points = [(m[x], m[name]) for m in history if name in m]
             if points:
-                ax.plot(*zip(*points), styles[k % 4], label=run, marker="o", ms=3)
+                ax.plot(*zip(*points), styles[k % 4], label=run, marker="o", ms=3,
+                        color=PALETTE[k % len(PALETTE)])
         ax.set(xlabel=x, ylabel=(labels or {}).get(name, name))
         ax.xaxis.get_major_locator().set_params(integer=True)
         seaborn.despine(ax=ax)
