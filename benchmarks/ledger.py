@@ -33,7 +33,12 @@ ROWS = {
     "fp32_ratio": ("training step at the paper's shapes, fp32: times as fast as the "
                    "plain reference", BOTH),
     "bf16_ratio": ("the same in bf16", BOTH),
-    "step_seconds": ("the same in bf16, seconds a step (batch 6; on a GPU 64)", BOTH),
+    "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
+    "clips_per_second": ("clips trained on a second, end to end", BOTH),
+    "batch": ("in batches of", BOTH),
+    "waiting_percent": ("share of that time for which no clips were ready, per cent",
+                        BOTH),
+    "embedded_per_second": ("sounds embedded a second, to find the most similar", BOTH),
     "augment_per_second": ("clips augmented a second at 224²", BOTH),
     "neighbours_seconds": ("most similar other clip of 20,000 at 512 dimensions, seconds",
                            BOTH),
@@ -58,15 +63,19 @@ def machine():
     return f"{processor()}, {os.cpu_count()} cores"
 
 
+def commit():
+    """What git calls the code that ran."""
+    return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
+                          capture_output=True, text=True).stdout.strip()
+
+
 def record(figures, told):
     """Print what a benchmark found, and add its row to the ledger.
 
     figures: {name of ROWS or another: number}; told: the conditions, in words.
     """
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
-                            capture_output=True, text=True).stdout.strip()
     row = {
-        "day": date.today().isoformat(), "machine": machine(), "commit": commit,
+        "day": date.today().isoformat(), "machine": machine(), "commit": commit(),
         "gpu": torch.cuda.is_available(), "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES}, "told": told,
         "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},

@@ -1,16 +1,24 @@
-"""The training step at the paper's shapes, against a plain reference, in turn.
+"""Training at the paper's shapes, against a plain reference, in turn.
 
-    python -m benchmarks.train                 # two CPU cores: about five minutes
-    python -m benchmarks.train --batch 256     # on a GPU
+    python -m benchmarks.train                       # two CPU cores: about ten minutes
+    python -m benchmarks.train --batch 64 128 256    # on a GPU: the fastest counts
 
 The reference does what the released code does: two passes, each of which encodes
 the picture and the sound, in fp32 and contiguous memory. It is written anew from
 equations and tables, and must have the same loss and gradients.
+
+First the step alone, on clips that lie on the device. Then end to end: the loop of
+sslnb/train.py from a packed store, frames of 256², against the reference that takes
+its batches out of the same store, one after the other.
 """
 
 import argparse
+import os
 import resource
+import tempfile
 import time
+from contextlib import redirect_stderr
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -20,11 +28,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.ledger import record
 from sslnb import augment
 from sslnb.data import load_scenes
-from sslnb.media import RELEASE_AUDIO, normalise, spectrogram
+from sslnb.feed import Feed
+from sslnb.media import RELEASE_AUDIO, fit_length, normalise, spectrogram
 from sslnb.model import SoundLocaliser
 from sslnb.parallel import device as here
 from sslnb.recipe import recipe
 from sslnb.step import Branches, draw_views, loss_of_batch, mask_sounds
+from sslnb.store import open_store, pack_scenes
+from sslnb.train import embed_sounds, train
 
 # Dense bf16 operations a second, as the maker states them.
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -104,30 +115,24 @@ def difference(images, sounds, device):
     return abs(losses[1] / losses[0] - 1), gap.item()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    device = here()
-    parser.add_argument("--batch", type=int, default=64 if device.type == "cuda" else 6)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    batch, generator = options.batch, torch.Generator(device).manual_seed(0)
+def alone(batch, rounds, device):
+    """Figures of the step on clips that lie on the device, each kind in turn."""
     clips = load_scenes("train", batch, 224, RELEASE_AUDIO.samples)
     images = clips.images.to(device) / 255
     sounds = spectrogram(clips.waves.to(device), RELEASE_AUDIO)
     loss_gap, gradient_gap = difference(images, sounds, device)
-    print(f"against the reference: loss differs by {loss_gap:.1e}, gradients by "
-          f"{gradient_gap:.1e} of their norm", flush=True)
+    print(f"batch {batch}, against the reference: loss differs by {loss_gap:.1e}, "
+          f"gradients by {gradient_gap:.1e} of their norm", flush=True)
 
     kinds = ("reference", "fp32", "bf16")
     steps = {kind: Step(kind, device) for kind in kinds}
     for step in steps.values():
         step.timed(images, sounds)
-    rounds = [[steps[kind].timed(images, sounds) for kind in kinds]
-              for _ in range(options.rounds)]
+    times = [[steps[kind].timed(images, sounds) for kind in kinds] for _ in range(rounds)]
     figures = {
-        "fp32_ratio": median(r[0] / r[1] for r in rounds),
-        "bf16_ratio": median(r[0] / r[2] for r in rounds),
-        "step_seconds": median(r[2] for r in rounds),
+        "fp32_ratio": median(t[0] / t[1] for t in times),
+        "bf16_ratio": median(t[0] / t[2] for t in times),
+        "step_seconds": median(t[2] for t in times),
         "loss_difference": loss_gap, "gradient_difference": gradient_gap,
     }
     counter = FlopCounterMode(display=False)
@@ -139,7 +144,8 @@ def main():
     if peak:
         rate = counter.get_total_flops() / figures["step_seconds"]
         figures["peak_share"] = rate / peak[0]
-        figures["hours"] = CLIPS * EPOCHS * figures["step_seconds"] / batch / 3600
+
+    generator = torch.Generator(device).manual_seed(0)
 
     def augmented():
         began = time.perf_counter()
@@ -147,19 +153,106 @@ def main():
         augment.warp(views[1], views[2]).mean().item()
         return batch / (time.perf_counter() - began)
 
-    def neighbours():
-        unit = F.normalize(torch.randn(20_000, 512, device=device), dim=1)
-        began = time.perf_counter()
-        augment.most_similar(unit)[0].item()
-        return time.perf_counter() - began
+    figures["augment_per_second"] = median(augmented() for _ in range(rounds))
+    return figures
 
-    figures["augment_per_second"] = median(augmented() for _ in range(options.rounds))
-    figures["neighbours_seconds"] = median(neighbours() for _ in range(3))
+
+def end_to_end(batch, rounds, steps, device):
+    """Figures of epochs of `steps` steps from a packed store, the two in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        with open(os.devnull, "w") as quiet, redirect_stderr(quiet):
+            pack_scenes("train", batch * steps, folder / "store", size=256)
+        clips = open_store(folder / "store")
+        plain = Step("reference", device)
+        config = recipe("paper", batch=batch, epochs=rounds + 1)
+        val = load_scenes("val", 2, 224, RELEASE_AUDIO.samples)
+        moments = []
+
+        def watched(batched):
+            moments[:] = [time.perf_counter()]
+            for one in batched:
+                yield one
+                moments.append(time.perf_counter())
+
+        epochs = train(config, clips, val, folder / "run", progress=watched)
+        found = []
+        for _ in range(rounds + 1):
+            theirs = reference_epoch(plain, clips, batch, device)
+            waiting = next(epochs)["waiting"]
+            found.append((theirs, moments[-1] - moments[0], waiting))
+        feed = Feed(clips, RELEASE_AUDIO, device)
+        began = time.perf_counter()
+        embed_sounds(plain.model, feed)[0, 0].item()
+        embedded = len(clips) / (time.perf_counter() - began)
+    found = found[1:]  # the first of each: what is only done once
+    return {
+        "end_to_end_ratio": median(theirs / ours for theirs, ours, _ in found),
+        "clips_per_second": len(clips) / median(ours for _, ours, _ in found),
+        "waiting_percent": 100 * median(waiting for *_, waiting in found),
+        "embedded_per_second": embedded,
+    }
+
+
+def reference_epoch(step, clips, batch, device):
+    """Seconds of an epoch: each batch is read, then heard, mixed, cut and learnt from."""
+    generator = torch.Generator(device).manual_seed(0)
+    began = time.perf_counter()
+    for index in torch.randperm(len(clips)).split(batch):
+        images = clips.images[index].to(device) / 255
+        corners = augment.draw_crops(len(index), images.shape[-1], 224, generator)
+        heard, other = (
+            spectrogram(fit_length(clips.waves[rows].to(device), RELEASE_AUDIO.samples),
+                        RELEASE_AUDIO)
+            for rows in (index, index.flip(0)))
+        step.timed(augment.crop(images, corners, 224), augment.mix(heard, other, 0.3))
+    return time.perf_counter() - began
+
+
+def neighbours(device, count=20_000):
+    """Seconds in which each of `count` clips finds its most similar other one."""
+    unit = F.normalize(torch.randn(count, 512, device=device), dim=1)
+    began = time.perf_counter()
+    augment.most_similar(unit)[0].item()
+    return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    device = here()
+    parser.add_argument("--batch", type=int, nargs="+",
+                        default=[64, 128, 256] if device.type == "cuda" else [6])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="an epoch, end to end",
+                        default=20 if device.type == "cuda" else 2)
+    options = parser.parse_args()
+    search = median(neighbours(device) for _ in range(3))
+    best, told = {}, []
+    for batch in options.batch:
+        try:
+            figures = alone(batch, options.rounds, device)
+            figures |= end_to_end(batch, options.rounds, options.steps, device)
+        except RuntimeError as error:
+            if "out of memory" not in str(error):
+                raise
+            told.append(f"{batch} do not fit in memory")
+            break
+        rate = figures["clips_per_second"]
+        told.append(f"{batch}: {rate:.4g} clips a second")
+        if not best or rate > best["clips_per_second"]:
+            best = figures | {"batch": batch, "neighbours_seconds": search}
+    if not best:
+        raise SystemExit(f"error: {told[-1]}; give a smaller --batch")
+    if device.type == "cuda":
+        epoch = (CLIPS / best["clips_per_second"] + CLIPS / best["embedded_per_second"]
+                 + search * (CLIPS / 20_000) ** 2)
+        best["hours"] = EPOCHS * epoch / 3600
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux: kB
-    figures["memory_gb"] = (torch.cuda.max_memory_allocated() if images.is_cuda
-                            else most) / 1e9
-    record(figures, f"training step: batch {batch}, 224², 257 × 670, 14 × 14 × 512, "
-           f"{torch.get_num_threads()} threads, {options.rounds} rounds in turn")
+    best["memory_gb"] = (torch.cuda.max_memory_allocated() if device.type == "cuda"
+                         else most) / 1e9
+    record(best, f"training: 224², 257 × 670, 14 × 14 × 512, {torch.get_num_threads()} "
+           f"threads, {options.rounds} rounds in turn, end to end {options.steps} steps "
+           f"a round; batches {'; '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Feed:
 
     def __init__(self, clips, audio, device, workers=2):
         self.audio, self.device, self.workers = audio, device, workers
-        self.images, self.waves = clips.images, clips.waves
+        self.names, self.images, self.waves = clips.names, clips.images, clips.waves
         self.waited = 0.0
         need = sum(x.numel() * x.element_size() for x in (self.images, self.waves))
         if device.type == "cuda" and need < ROOM * torch.cuda.mem_get_info(device)[0]:
@@ -77,15 +77,21 @@ class Feed:
     def batches(self, parts, similar=None):
         """For each index tensor of `parts`: (index, images (B, 3, S, S) uint8,
         spectrograms (B, 1, F, T), those of clips `similar[index]` or None).
+
+        RuntimeError names clips that cannot be read.
         """
         self.waited = 0.0
         if self.device.type == "cpu":  # which would read, or compute: threads only disturb
             reads = ((lambda part=part: self._read(part, similar)) for part in parts)
         else:
             reads = self._ahead(parts, similar)
-        for read in reads:
+        for part, read in zip(parts, reads):
             started = time.perf_counter()
-            batch = read()
+            try:
+                batch = read()
+            except (RuntimeError, IndexError, OSError) as error:
+                names = ", ".join(self.names[i] for i in part if i < len(self.names))
+                raise RuntimeError(f"cannot read {names}: {error}") from error
             self.waited += time.perf_counter() - started
             yield self._finish(*batch)
 

@@ -11,6 +11,7 @@ gathered with their gradients, batch-norm sees the whole batch.
 """
 
 import os
+import signal
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -41,12 +42,14 @@ def device():
 def connect(minutes=10):
     """Join the processes that torchrun started, if it did, until the block ends.
 
-    A process that waits longer than `minutes` for another takes it for lost.
+    A process that waits longer than `minutes` for another takes it for lost. One that
+    torchrun stops, since another was lost, has a RuntimeError where it stands.
     """
     many, where = "LOCAL_RANK" in os.environ, device()
     if where.type == "cuda":
         torch.cuda.set_device(where)
     if many:
+        before = signal.signal(signal.SIGTERM, _stop)
         dist.init_process_group("nccl" if where.type == "cuda" else "gloo",
                                 timeout=timedelta(minutes=minutes))
     try:
@@ -54,6 +57,12 @@ def connect(minutes=10):
     finally:
         if many:
             dist.destroy_process_group()
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number, frame):
+    raise RuntimeError("this process was asked to stop (SIGTERM), as all are where one "
+                       "is lost")
 
 
 def wait():

@@ -88,8 +88,9 @@ def loss_of_batch(model, config, images, spectrograms, generator, strength=1.0,
     SoundLocaliser, or Branches of one. batch: of how many clips these are this
     process's share; the mean of the scalar over all processes is the batch's loss.
     """
-    encode = Branches(model, config.precision) if isinstance(model, SoundLocaliser) else model
-    silence = getattr(encode, "module", encode).model.config.audio.silence
+    if isinstance(model, SoundLocaliser):
+        model = Branches(model, config.precision)
+    silence = getattr(model, "module", model).model.config.audio.silence
     batch, b = batch or len(images), len(images)
     sounds = mask_sounds(config, spectrograms, generator, strength, batch, silence)
     view_1, view_2, theta = draw_views(config, images, generator, strength, batch)
@@ -98,7 +99,7 @@ def loss_of_batch(model, config, images, spectrograms, generator, strength=1.0,
     if not same:
         view_2 = normalise(view_2)
         views.append(view_2 if theta is None else augment.warp(view_2, theta))
-    v, a = encode(tuple(views), sounds)
+    v, a = model(tuple(views), sounds)
 
     own = torch.arange(batch, device=images.device)[parallel.share(batch)]
     losses, responses = [], []

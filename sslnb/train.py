@@ -94,15 +94,20 @@ def validate(model, val, config):
 
 
 @contextmanager
-def told(where, names, index, config):
-    """Errors inside say at which step they arose, on which clips, under what settings."""
+def told(place, names, config):
+    """Errors inside say where they arose, on which clips, under what settings.
+
+    place: {"epoch", "step", "clips": indices}, kept up to date by whoever is inside.
+    """
     try:
         yield
-    except (RuntimeError, FloatingPointError) as error:
-        kind = FloatingPointError if isinstance(error, FloatingPointError) else RuntimeError
-        clips = ", ".join(names[i] for i in index)
-        raise kind(f"{error}; at {where}; clips {clips}; {config}. The last whole state "
-                   "is intact: mend the cause, then resume") from error
+    except (RuntimeError, FloatingPointError, OSError) as error:
+        kinds = (FloatingPointError, OSError, RuntimeError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        clips = ", ".join(names[i] for i in place["clips"]) or "none yet"
+        raise kind(f"{error}; at step {place['step']}, epoch {place['epoch']}; clips "
+                   f"{clips}; {config}. The last whole state is intact: mend the cause, "
+                   "then resume") from error
 
 
 def cut(images, size, generator, batch):
@@ -168,19 +173,21 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
         started = time.perf_counter()
         shuffle = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         generator = torch.Generator(device).manual_seed(config.seed * 100_003 + epoch)
-        similar, alpha, strength = None, 0.0, strength_at(config, epoch)
-        if "mix" in config.parts:
-            similar = augment.most_similar(embed_sounds(model, feed)).cpu()
-            alpha = augment.mixing_weight(epoch, config.epochs, config.mix_largest)
-
-        model.train()
         steps = batches(len(clips), config, shuffle)
         mine = [index[parallel.share(len(index))] for index in steps]
-        sums = {}
-        batched = enumerate(progress(feed.batches(mine, similar)))
-        for number, (index, images, heard, other) in batched:
-            step, batch = epoch * len(steps) + number, len(steps[number])
-            with told(f"step {step}, epoch {epoch + 1}", clips.names, index, config):
+        similar, alpha, strength = None, 0.0, strength_at(config, epoch)
+        place = {"epoch": epoch + 1, "step": epoch * len(steps), "clips": ()}
+        with told(place, clips.names, config):
+            if "mix" in config.parts:
+                similar = augment.most_similar(embed_sounds(model, feed)).cpu()
+                alpha = augment.mixing_weight(epoch, config.epochs, config.mix_largest)
+
+            model.train()
+            sums = {}
+            batched = enumerate(progress(feed.batches(mine, similar)))
+            for number, (index, images, heard, other) in batched:
+                step, batch = epoch * len(steps) + number, len(steps[number])
+                place |= {"step": step, "clips": index}
                 images = cut(images, model.config.image_size, generator, batch) / 255
                 if other is not None:
                     heard = augment.mix(heard, other, alpha)  # (b, 1, F, T)
@@ -197,21 +204,22 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
                     raise FloatingPointError(f"the loss is {terms['loss'].item()}")
                 optimizer.step()
                 average.update_parameters(model)
-            sums = {name: sums.get(name, 0) + term for name, term in terms.items()}
+                sums = {name: sums.get(name, 0) + term for name, term in terms.items()}
 
-        metrics = {"epoch": epoch + 1}
-        metrics |= {name: (term / len(clips)).item() for name, term in sums.items()}
-        trained = time.perf_counter() - started
-        if first:
-            metrics |= {f"val_{k}": v for k, v in validate(average.module, val, config).items()}
-        metrics |= {"seconds": time.perf_counter() - started,
-                    "waiting": feed.waited / trained}  # share of the training
-        history.append(metrics)
-        if first:
-            if quality(metrics) == max(map(quality, history)):
-                average.module.save(folder, training=asdict(config), clips=len(clips),
-                                    metrics=metrics)
-            save_state(folder, config, parts, optimizer, history)
+            metrics = {"epoch": epoch + 1}
+            metrics |= {name: (term / len(clips)).item() for name, term in sums.items()}
+            trained = time.perf_counter() - started
+            if first:
+                scores = validate(average.module, val, config)
+                metrics |= {f"val_{name}": score for name, score in scores.items()}
+            metrics |= {"seconds": time.perf_counter() - started,
+                        "waiting": feed.waited / trained}  # share of the training
+            history.append(metrics)
+            if first:
+                if quality(metrics) == max(map(quality, history)):
+                    average.module.save(folder, training=asdict(config),
+                                        clips=len(clips), metrics=metrics)
+                save_state(folder, config, parts, optimizer, history)
         yield metrics
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -126,16 +127,30 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
     assert names == {path.name for path in (tmp_path / "1").iterdir()} - {"seen-0"}
 
 
-LOST = RUN.replace("            seen.extend", """            if parallel.rank() == 1 and len(seen) > 8:
-                import os; os._exit(9)
-            seen.extend""")
-
-
 @pytest.mark.slow
-def test_a_lost_process_stops_the_run_and_says_where(tmp_path):
-    (_, errors), status = torchrun(LOST, 2, tmp_path)[0]
-    assert status
+def test_torchrun_says_where_a_process_was_lost_and_one_goes_on_alone(tmp_path):
+    """The README's command; SIGKILL for one of two processes in the second epoch."""
+    options = ["-m", "sslnb.train", "--out", str(tmp_path), "--scenes", "64", "--val-clips",
+               "8", "--batch", "16", "--epochs", "3", "--precision", "fp32"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
+         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", *options],
+        cwd=TESTS.parent, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    line = running.stdout.readline()
+    assert line.startswith("epoch 1"), running.communicate()
+    children = [int(pid) for path in Path(f"/proc/{running.pid}/task").glob("*/children")
+                for pid in path.read_text().split()]
+    (second,) = (pid for pid in children
+                 if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    os.kill(second, signal.SIGKILL)
+    _, errors = running.communicate(timeout=300)
+    assert running.returncode
     assert "at step" in errors and "clips train/0/" in errors and "TrainConfig(" in errors
+    done = subprocess.run([sys.executable, *options, "--resume"], cwd=TESTS.parent,
+                          capture_output=True, text=True, check=True).stdout
+    assert [line.split()[1] for line in done.splitlines()][-1] == "3"
 
 
 def test_alone_nothing_is_shared():

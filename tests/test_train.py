@@ -275,6 +275,20 @@ def test_a_loss_that_is_no_number_names_step_and_clips(clips, val, tmp_path, mon
         next(train(TINY, clips, val, tmp_path))
 
 
+def test_a_full_disk_names_step_clips_and_settings(clips, val, tmp_path, monkeypatch):
+    run = train(TINY, clips, val, tmp_path)
+    next(run)
+
+    def full(tensors, path, metadata=None):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("sslnb.checkpoint.write", full)
+    with pytest.raises(OSError, match=r"state-0002.safetensors cannot be written .*No space"
+                       r".*at step 3, epoch 2; clips train/0/.*TrainConfig\(.*resume"):
+        next(run)
+    assert [path.name for path in states(tmp_path)] == ["state-0001.safetensors"]
+
+
 def test_command_line_trains_and_refuses(tmp_path, capsys):
     tiny = ["--scenes", "4", "--epochs", "1", "--batch", "2", "--precision", "fp32"]
     training.main(["--out", str(tmp_path), "--crop", "0.5", "1", *tiny])
