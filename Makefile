@@ -2,7 +2,7 @@
 # make test     every check
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
-# make bench    every benchmark: about 15 minutes
+# make bench    every benchmark: about 20 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #
 # Other packages, smaller ones without CUDA for one:

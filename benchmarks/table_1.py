@@ -21,11 +21,12 @@ from benchmarks.ledger import ROOT, machine
 from sslnb import localise
 from sslnb.checkpoint import states
 from sslnb.data import load_scenes
+from sslnb.files import DATA
 from sslnb.model import SoundLocaliser
 from sslnb.recipe import TABLE_1, recipe
 from sslnb.train import SCENES, load_training, train
 
-TABLE = ROOT / "data" / "table_1.jsonl"
+TABLE = DATA / "table_1.jsonl"
 SCORED = 300  # scenes of each split, as in notebook 06
 KEPT = ("cIoU", "AUC", "pointing", "peak")
 

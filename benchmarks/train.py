@@ -26,14 +26,16 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ledger import record
-from sslnb import augment
+from sslnb import augment, feed
 from sslnb.data import load_scenes
 from sslnb.feed import Feed
 from sslnb.media import RELEASE_AUDIO, fit_length, normalise, spectrogram
 from sslnb.model import SoundLocaliser
 from sslnb.parallel import device as here
 from sslnb.recipe import recipe
-from sslnb.step import Branches, draw_views, loss_of_batch, mask_sounds
+from sslnb.step import (
+    Branches, compile_encoders, draw_views, loss_of_batch, mask_sounds,
+)
 from sslnb.store import open_store, pack_scenes
 from sslnb.train import embed_sounds, train
 
@@ -54,7 +56,8 @@ def reference_loss(model, config, images, sounds, generator, memory):
         s = torch.einsum("ichw,jc->ijhw", v, a)
         foreground = torch.sigmoid((s - config.epsilon) / config.tau)
         score = (foreground * s).sum((2, 3)) / foreground.sum((2, 3))
-        mine = torch.stack([s[i, i] for i in range(len(s))])
+        diagonal = torch.arange(len(s), device=s.device)
+        mine = s[diagonal, diagonal]
         back = 1 - torch.sigmoid((mine - config.epsilon_negative) / config.tau)
         back = (back * mine).sum((1, 2), keepdim=True)[:, 0] / back.sum((1, 2))[:, None]
         columns = torch.cat([score, back], 1) / config.temperature
@@ -70,12 +73,15 @@ class Step:
 
     def __init__(self, kind, device, memory=None):
         torch.manual_seed(0)
-        self.config = recipe("paper", precision="bf16" if kind == "bf16" else "fp32")
         self.plain = kind == "reference"
+        precision = "fp32" if kind in ("reference", "fp32") else "bf16"
+        self.config = recipe("paper", precision=precision)
         usual = torch.contiguous_format if self.plain else torch.channels_last
         self.memory = memory or usual
         self.model = SoundLocaliser.from_preset("paper").to(device)
         self.model.to(memory_format=self.memory)
+        if kind == "compiled":
+            compile_encoders(self.model)
         self.branches = Branches(self.model, self.config.precision)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4,
                                           fused=not self.plain)
@@ -108,14 +114,15 @@ def difference(images, sounds, device):
     maxima and ReLUs decide otherwise.
     """
     steps = [Step(kind, device, torch.channels_last) for kind in ("reference", "fp32")]
-    losses = [step(images, sounds) for step in steps]
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        losses = [step(images, sounds) for step in steps]
     grads = [torch.cat([p.grad.flatten() for p in step.model.parameters()])
              for step in steps]
     gap = (grads[1] - grads[0]).norm() / grads[0].norm()
     return abs(losses[1] / losses[0] - 1), gap.item()
 
 
-def alone(batch, rounds, device):
+def alone(batch, rounds, compiled, device):
     """Figures of the step on clips that lie on the device, each kind in turn."""
     clips = load_scenes("train", batch, 224, RELEASE_AUDIO.samples)
     images = clips.images.to(device) / 255
@@ -124,7 +131,7 @@ def alone(batch, rounds, device):
     print(f"batch {batch}, against the reference: loss differs by {loss_gap:.1e}, "
           f"gradients by {gradient_gap:.1e} of their norm", flush=True)
 
-    kinds = ("reference", "fp32", "bf16")
+    kinds = ["reference", "fp32", "bf16"] + compiled * ["compiled"]
     steps = {kind: Step(kind, device) for kind in kinds}
     for step in steps.values():
         step.timed(images, sounds)
@@ -132,9 +139,11 @@ def alone(batch, rounds, device):
     figures = {
         "fp32_ratio": median(t[0] / t[1] for t in times),
         "bf16_ratio": median(t[0] / t[2] for t in times),
-        "step_seconds": median(t[2] for t in times),
+        "step_seconds": median(t[-1] for t in times),  # of the fastest kind
         "loss_difference": loss_gap, "gradient_difference": gradient_gap,
     }
+    if compiled:
+        figures["compiled_ratio"] = median(t[0] / t[3] for t in times)
     counter = FlopCounterMode(display=False)
     with counter:
         steps["bf16"](images, sounds)
@@ -157,7 +166,7 @@ def alone(batch, rounds, device):
     return figures
 
 
-def end_to_end(batch, rounds, steps, device):
+def end_to_end(batch, rounds, steps, compiled, device):
     """Figures of epochs of `steps` steps from a packed store, the two in turn."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -171,19 +180,22 @@ def end_to_end(batch, rounds, steps, device):
 
         def watched(batched):
             moments[:] = [time.perf_counter()]
-            for one in batched:
-                yield one
-                moments.append(time.perf_counter())
+            yield from batched
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            moments.append(time.perf_counter())
 
-        epochs = train(config, clips, val, folder / "run", progress=watched)
+        feed.TABLE = 0  # 144,000 clips' spectrograms are no table either
+        epochs = train(config, clips, val, folder / "run", progress=watched,
+                       compiled=compiled)
         found = []
         for _ in range(rounds + 1):
             theirs = reference_epoch(plain, clips, batch, device)
             waiting = next(epochs)["waiting"]
             found.append((theirs, moments[-1] - moments[0], waiting))
-        feed = Feed(clips, RELEASE_AUDIO, device)
+        fed = Feed(clips, RELEASE_AUDIO, device)
         began = time.perf_counter()
-        embed_sounds(plain.model, feed)[0, 0].item()
+        embed_sounds(plain.model, fed)[0, 0].item()
         embedded = len(clips) / (time.perf_counter() - began)
     found = found[1:]  # the first of each: what is only done once
     return {
@@ -225,13 +237,20 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="an epoch, end to end",
                         default=20 if device.type == "cuda" else 2)
+    parser.add_argument("--compile", action="store_true", help="by torch.compile too, and "
+                        "that alone end to end")
+    parser.add_argument("--stream", action="store_true", help="end to end as where clips "
+                        "do not fit on the GPU: through pinned memory")
     options = parser.parse_args()
+    torch.backends.cudnn.benchmark = True  # as in training
+    feed.ROOM = 0 if options.stream else feed.ROOM
     search = median(neighbours(device) for _ in range(3))
     best, told = {}, []
     for batch in options.batch:
         try:
-            figures = alone(batch, options.rounds, device)
-            figures |= end_to_end(batch, options.rounds, options.steps, device)
+            figures = alone(batch, options.rounds, options.compile, device)
+            figures |= end_to_end(batch, options.rounds, options.steps, options.compile,
+                                  device)
         except RuntimeError as error:
             if "out of memory" not in str(error):
                 raise
@@ -252,7 +271,8 @@ def main():
                          else most) / 1e9
     record(best, f"training: 224², 257 × 670, 14 × 14 × 512, {torch.get_num_threads()} "
            f"threads, {options.rounds} rounds in turn, end to end {options.steps} steps "
-           f"a round; batches {'; '.join(told)}")
+           f"a round{', compiled' * options.compile}"
+           f"{', streamed' * options.stream}; batches {'; '.join(told)}")
 
 
 if __name__ == "__main__":

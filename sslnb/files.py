@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all.
+"""Where what ships with the series lies; files that are there whole or not at all.
 
     >>> with whole("runs/metrics.json") as temporary:
     ...     temporary.write_text("{}")
@@ -7,6 +7,9 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+CHECKPOINT = DATA / "checkpoint"  # a trained model
 
 
 @contextmanager

@@ -161,7 +161,7 @@ def spectrogram(waves, config=LAPTOP_AUDIO):
         )
     if waves.dtype == torch.int16:
         waves = waves / 32768
-    if not torch.isfinite(waves).all():
+    elif not torch.isfinite(waves).all():
         raise ValueError("waves hold samples that are not finite numbers")
     power = _mel(config, waves.device)(waves.float())[..., : config.frames]
     decibels = 10 * power.clamp(min=1e-10).log10()

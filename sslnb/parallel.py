@@ -12,6 +12,7 @@ gathered with their gradients, batch-norm sees the whole batch.
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -43,7 +44,8 @@ def connect(minutes=10):
     """Join the processes that torchrun started, if it did, until the block ends.
 
     A process that waits longer than `minutes` for another takes it for lost. One that
-    torchrun stops, since another was lost, has a RuntimeError where it stands.
+    torchrun stops, since another was lost, has a RuntimeError where it stands. On GPUs a
+    process that fails just ends: a farewell would wait for what the others still send.
     """
     many, where = "LOCAL_RANK" in os.environ, device()
     if where.type == "cuda":
@@ -54,21 +56,22 @@ def connect(minutes=10):
                                 timeout=timedelta(minutes=minutes))
     try:
         yield
-    finally:
+    except BaseException:
+        if many and where.type == "cpu":
+            dist.destroy_process_group()
+        raise
+    else:
         if many:
             dist.destroy_process_group()
+    finally:
+        if many:
             signal.signal(signal.SIGTERM, before)
 
 
 def _stop(number, frame):
-    raise RuntimeError("this process was asked to stop (SIGTERM), as all are where one "
-                       "is lost")
-
-
-def wait():
-    """Let every process come as far as this one."""
-    if dist.is_initialized():
-        dist.barrier()
+    if sys.exception() is None:  # else an error is on its way already
+        raise RuntimeError("this process was asked to stop (SIGTERM), as all are where "
+                           "one is lost")
 
 
 def share(batch):

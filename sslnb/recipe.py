@@ -55,8 +55,9 @@ class TrainConfig:
     # A short run needs an easy start.
     curriculum: float = setting(0.4, "share of the run over which T_app and T_mask come "
                                 "to their full frequency (ours; 0: from the start)")
-    precision: str = setting("bf16", "of the encoders, or fp32; losses, and the search "
-                             "for similar sounds, are always fp32")
+    precision: str = setting("bf16", "of the encoders, or fp32, in which losses and the "
+                             "search for similar sounds always are (a GPU's convolutions "
+                             "then in TF32, as PyTorch has it)")
 
     def __post_init__(self):
         right = {

@@ -25,7 +25,9 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageFilter, ImageOps
 
-ROOT = Path(__file__).resolve().parent.parent / "data" / "soundstamps"
+from sslnb.files import DATA
+
+ROOT = DATA / "soundstamps"
 SPLITS = ("train", "val", "test", "unseen", "open", "wild")
 RATE = 16_000  # Hz
 SECONDS = 3

@@ -7,6 +7,8 @@ Everything random is drawn for the whole batch, then each process takes its shar
 so that a step is the same however many processes there are.
 """
 
+from itertools import cycle
+
 import torch
 from torch import nn
 
@@ -36,6 +38,13 @@ class Branches(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, self.precision == "bf16"):
             return encoder(x)
+
+
+def compile_encoders(model):
+    """Compile a SoundLocaliser's encoders by torch.compile, in place, each as one graph."""
+    for network in (model.image_encoder, model.audio_encoder):
+        # their own .compile() would take every block of a Sequential for itself
+        network.forward = torch.compile(network.forward, dynamic=False)
 
 
 def _mine(draw, batch):
@@ -102,10 +111,10 @@ def loss_of_batch(model, config, images, spectrograms, generator, strength=1.0,
     v, a = model(tuple(views), sounds)
 
     own = torch.arange(batch, device=images.device)[parallel.share(batch)]
+    heard = [parallel.gather(sound, batch) for sound in a]  # (B, C), one or two
     losses, responses = [], []
-    for branch, features in enumerate(v):
-        heard = parallel.gather(a[min(branch, len(a) - 1)], batch)  # (B, C)
-        similarity = respond(features, heard)  # (b, B, h, w)
+    for features, sound in zip(v, cycle(heard)):
+        similarity = respond(features, sound)  # (b, B, h, w)
         losses.append(contrastive_loss(
             similarity, config.form, config.epsilon, config.epsilon_negative,
             config.tau, config.temperature, own, parallel.total,

@@ -74,6 +74,11 @@ def pack_scenes(split, count, out, size=256, seconds=3.0, seed=0, workers=None):
     packing.pack(replace(job, rows=job.rows | masks), out, workers)
 
 
+def is_whole(folder):
+    """Whether a folder holds a store that was packed to its end."""
+    return (Path(folder) / packing.INDEX).exists()
+
+
 def open_store(folder):
     """A whole store as data.Clips, whose tensors read from the disk what is indexed.
 

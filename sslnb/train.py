@@ -31,7 +31,7 @@ from sslnb.losses import contrastive_loss
 from sslnb.media import normalise
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.recipe import TrainConfig, learning_rate, recipe, strength_at
-from sslnb.step import Branches, loss_of_batch
+from sslnb.step import Branches, compile_encoders, loss_of_batch
 
 SCENES = 5_000  # of SoundStamps, for a whole run of the laptop preset
 VAL = 400  # clips that choose the best epoch
@@ -147,11 +147,15 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     only the first writes.
 
     Raises ValueError where clips are fewer than two, where val is not of the split
-    `val`, where clips leak, or where a run is resumed with another configuration;
+    `val`, where clips leak, where a run is resumed with another configuration, or
+    where several processes should be compiled;
     FloatingPointError names the step and the clips at which the loss is not finite,
     RuntimeError those at which a step failed, OSError a file that cannot be written.
     """
     check_clips(clips, val, benchmark, allow_leaks)
+    if compiled and parallel.world() > 1:
+        raise ValueError("torch.compile cannot see through the batch-norm of several "
+                         "processes: compile where there is one")
     folder, device, first = Path(folder), parallel.device(), parallel.rank() == 0
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -160,12 +164,14 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), weight_decay=config.weight_decay,
                                  fused=True)
-    average = AveragedModel(model, use_buffers=True, multi_avg_fn=running_mean(config))
-    parts = {"model": model, "average": average}
+    parts, kept = {"model": model}, model
+    if config.average:
+        average = AveragedModel(model, use_buffers=True, multi_avg_fn=running_mean(config))
+        parts, kept = parts | {"average": average}, average.module
     history = load_state(folder, config, parts, optimizer) if resume else []
     if compiled:
-        model.image_encoder.compile()
-        model.audio_encoder.compile()
+        compile_encoders(model)
+    torch.backends.cudnn.benchmark = True  # shapes stay the same: the fastest kernels
     branches = parallel.distributed(Branches(model, config.precision))
     feed = Feed(clips, model.config.audio, device, workers)
 
@@ -179,8 +185,9 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
         place = {"epoch": epoch + 1, "step": epoch * len(steps), "clips": ()}
         with told(place, clips.names, config):
             if "mix" in config.parts:
-                similar = augment.most_similar(embed_sounds(model, feed)).cpu()
                 alpha = augment.mixing_weight(epoch, config.epochs, config.mix_largest)
+            if alpha:
+                similar = augment.most_similar(embed_sounds(model, feed)).cpu()
 
             model.train()
             sums = {}
@@ -197,35 +204,36 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(config, step, len(steps) * config.epochs)
                 optimizer.zero_grad()
-                loss.backward()
                 terms = {name: parallel.total(term) / parallel.world() * batch
                          for name, term in {"loss": loss.detach(), **terms}.items()}
+                # before the way back, which a GPU then begins without waiting for us
                 if not terms["loss"].isfinite():
                     raise FloatingPointError(f"the loss is {terms['loss'].item()}")
+                loss.backward()
                 optimizer.step()
-                average.update_parameters(model)
+                if config.average:
+                    average.update_parameters(model)
                 sums = {name: sums.get(name, 0) + term for name, term in terms.items()}
 
             metrics = {"epoch": epoch + 1}
             metrics |= {name: (term / len(clips)).item() for name, term in sums.items()}
             trained = time.perf_counter() - started
             if first:
-                scores = validate(average.module, val, config)
+                scores = validate(kept, val, config)
                 metrics |= {f"val_{name}": score for name, score in scores.items()}
             metrics |= {"seconds": time.perf_counter() - started,
                         "waiting": feed.waited / trained}  # share of the training
             history.append(metrics)
             if first:
                 if quality(metrics) == max(map(quality, history)):
-                    average.module.save(folder, training=asdict(config),
-                                        clips=len(clips), metrics=metrics)
+                    kept.save(folder, training=asdict(config), clips=len(clips),
+                              metrics=metrics)
                 save_state(folder, config, parts, optimizer, history)
         yield metrics
 
 
 def load_training(preset="laptop", scenes=SCENES, val_clips=VAL, data="soundstamps",
-                  root="", listed="", workers=2, skip_damaged=False,
-                  progress=lambda s: s):
+                  root="", listed="", skip_damaged=False, progress=lambda s: s):
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
     data="soundstamps" composes `scenes` of its split train and `val_clips` of val.
@@ -249,8 +257,9 @@ def load_training(preset="laptop", scenes=SCENES, val_clips=VAL, data="soundstam
         if parallel.rank() == 0:
             folder = open_folder(root, names=listed or None)
             print(folder.describe())
-            store.pack(folder, path, workers=workers, skip_damaged=skip_damaged)
-        parallel.wait()
+            store.pack(folder, path, skip_damaged=skip_damaged)
+        while not store.is_whole(path):  # the first of many may pack for an hour
+            time.sleep(1)
     clips = store.open_store(path)
     if clips.names[0].startswith("train/"):
         return clips, load_scenes("val", val_clips, size, audio.samples)
@@ -305,13 +314,15 @@ def main(arguments=None):
         try:
             run(config, **options)
         except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-            sys.exit(f"error: {error}")
+            # at once: where another process is lost, this one has little time
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.exit(1)
 
 
 def run(config, out, benchmark, allow_leaks, resume, workers, compile, **data):
     """Train as the command line says, and print the metrics of every epoch."""
     first = parallel.rank() == 0
-    clips, val = load_training(config.preset, workers=workers, **data)
+    clips, val = load_training(config.preset, **data)
     tested = read_annotations(benchmark) if benchmark else {}
     if first and not tested and data["data"] != "soundstamps":
         print("Not checked for leaks: give --benchmark, the annotations of what the model "

@@ -6,21 +6,27 @@ seed does not break it.
 """
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import nbformat
 import pytest
 from conftest import Output
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from benchmarks.store import make_clips
 from sslnb import doctor, run
+from sslnb.recipe import recipe
+from sslnb.store import pack_scenes
 
 NAMES = doctor.NOTEBOOKS
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
-SMALL = {"05_training": {"scenes": 64, "epochs": 1, "seed": 3}}
+SMALL = {"05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "scored": 50,
+                         "seed": 3}}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -238,6 +244,42 @@ def test_every_cell_runs_with_other_parameters(name, book, tmp_path):
     assert [o.get("text") or o.get("data") for o in outputs(done)] != [
         o.get("text") or o.get("data") for o in outputs(book)
     ]
+
+
+def papermill(folder, **given):
+    """Notebook 05 executed in a folder, as a researcher calls it; its outputs."""
+    options = [text for name, value in given.items() for text in ("-p", name, str(value))]
+    subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar",
+                    run.NOTEBOOKS / "05_training.ipynb", "out.ipynb", *options],
+                   cwd=folder, capture_output=True, check=True)
+    found = outputs(nbformat.read(folder / "out.ipynb", 4))
+    assert not [o for o in found if o.output_type == "error" or o.get("name") == "stderr"]
+    return found
+
+
+@pytest.mark.slow
+def test_papermill_trains_the_papers_preset_from_any_folder(tmp_path):
+    """The store is small; all else is of the paper's size."""
+    pack_scenes("train", 6, tmp_path / "scenes.store", size=256, workers=1)
+    papermill(tmp_path, preset="paper", data="packed", root="scenes.store", epochs=1,
+              batch=3, val_scenes=4, scored=4, out="paper")
+    card = json.loads((tmp_path / "paper" / "model.json").read_text())
+    assert card["training"] == asdict(recipe("paper", epochs=1, batch=3)) | {
+        "crop": [0.3, 1.0]}
+    assert card["clips"] == 6 and card["model"]["width"] == 64
+
+
+@pytest.mark.slow
+def test_papermill_trains_on_a_folder_of_clips_and_resumes(tmp_path):
+    (tmp_path / "clips").mkdir()
+    make_clips(tmp_path / "clips", 11)
+    given = dict(data="vggsound", root="clips", epochs=1, batch=4, val_scenes=3, scored=4,
+                 out="run")
+    papermill(tmp_path, **given)
+    history = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "val_loss" in json.loads(history)
+    papermill(tmp_path, **given, resume=True)  # there is nothing left to do
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == history
 
 
 def test_unknown_parameters_are_errors(name, tmp_path):

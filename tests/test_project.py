@@ -4,16 +4,22 @@ import ast
 import csv
 import importlib
 import inspect
+import json
 import os
 import re
 import subprocess
 import tomllib
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmarks import ledger
+from benchmarks import ledger, table_1
+from sslnb.files import CHECKPOINT
+from sslnb.recipe import TABLE_1, recipe
+from sslnb.train import SCENES
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("files decode media soundstamps prepare annotations lists layouts download data "
@@ -215,6 +221,31 @@ def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
     assert row["figures"] == {"fp32_ratio": 1.235, "mine": 2}
     line = next(x for x in ledger.table().splitlines() if "plain reference" in x)
     assert line.count("1.235") == 1 and "not measured" in line
+
+
+def test_table_1_is_of_two_seeds_of_each_model_with_the_settings_as_they_stand():
+    rows = table_1.rows()
+    assert sorted((row["model"], row["seed"]) for row in rows) == sorted(
+        product(TABLE_1, (0, 1)))
+    for row in rows:
+        config = recipe("laptop", model=row["model"], seed=row["seed"])
+        assert row["config"] == json.loads(json.dumps(asdict(config)))
+        assert (row["clips"], row["scored"], row["machine"] != "") == (SCENES, 300, True)
+        assert [m["epoch"] for m in row["history"]] == list(range(1, config.epochs + 1))
+        for split in ("test", "unseen"):
+            assert all(0 < row["scores"][split][key] < 1 for key in table_1.KEPT)
+
+
+def test_the_first_run_of_f_is_the_shipped_one():
+    (row,) = (r for r in table_1.rows() if (r["model"], r["seed"]) == ("F", 0))
+    lines = text_of(CHECKPOINT / "metrics.jsonl").splitlines()
+    for mine, shipped in zip(row["history"], map(json.loads, lines), strict=True):
+        assert mine["val_AUC"] == pytest.approx(shipped["val_AUC"], abs=1e-4)
+        assert mine["loss"] == pytest.approx(shipped["loss"], abs=1e-3)
+    (line,) = (x for x in text_of(ROOT / "README.md").splitlines()
+               if x.startswith("| `test` | "))
+    assert float(line.split("|")[2]) == pytest.approx(100 * row["scores"]["test"]["cIoU"],
+                                                      abs=0.05)
 
 
 # --- the module -------------------------------------------------------------

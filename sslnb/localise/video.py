@@ -33,12 +33,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from sslnb.decode import UNDECODABLE, ClipError
-from sslnb.files import whole
+from sslnb.files import CHECKPOINT, whole
 from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
 from sslnb.model import SoundLocaliser
 
 HELP = "a heatmap over a video, its sound kept"
-CHECKPOINT = Path(__file__).resolve().parents[2] / "data" / "checkpoint"
 COLOURS, OPACITY = "viridis", 0.6  # as the notebooks draw maps
 BATCH = 16  # frames
 COPIED = ("aac", "mp3", "opus")  # what players and browsers take in an MP4
