@@ -41,7 +41,8 @@ def save_state(folder, config, parts, optimizer, history):
     lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
     with whole(folder / "metrics.jsonl") as path:
         path.write_text(lines, encoding="utf-8")
-    for old in states(folder)[:-KEPT]:
+    halves = folder.glob(".*.safetensors")  # of runs that were killed while they wrote
+    for old in [*states(folder)[:-KEPT], *halves]:
         old.unlink()
 
 

@@ -289,9 +289,12 @@ def main(arguments=None):
                         help=f"of SoundStamps, to train on [{SCENES}]")
     parser.add_argument("--val-clips", type=int, default=VAL,
                         help=f"to choose the best epoch by [{VAL}]")
-    parser.add_argument("--workers", type=int, default=2, help="threads that read [2]")
-    parser.add_argument("--compile", action="store_true", help="by torch.compile")
-    parser.add_argument("--resume", action="store_true", help="go on with --out")
+    parser.add_argument("--workers", type=int, default=2, help="threads that read "
+                        "clips ahead where they do not fit on the GPU [2]")
+    parser.add_argument("--compile", action="store_true", help="compile the encoders "
+                        "by torch.compile before the first step; in one process only")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in "
+                        "--out, from its last whole state")
     laptop, paper = (recipe(preset) for preset in ("laptop", "paper"))
     for field in fields(TrainConfig):
         values = [getattr(c, field.name) for c in (laptop, paper)]

@@ -45,6 +45,7 @@ def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
 def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
     model, optimizer = run()
     history = []
+    (tmp_path / ".4711.state-0001.safetensors").write_bytes(b"half")  # of a killed run
     for epoch in range(1, 5):
         history.append({"epoch": epoch})
         save_state(tmp_path, TrainConfig(), {"model": model}, optimizer, history)
@@ -110,3 +111,5 @@ def test_a_model_that_cannot_be_saved_says_where(tmp_path):
     (tmp_path / "model.safetensors").rmdir()
     SoundLocaliser.from_preset("laptop").save(tmp_path)
     assert load_file(tmp_path / "model.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1  # the weights are as readable as the card
