@@ -33,7 +33,7 @@ ROWS = {
     "fp32_ratio": ("training step at the paper's shapes, fp32: times as fast as the "
                    "plain reference", BOTH),
     "bf16_ratio": ("the same in bf16", BOTH),
-    "compiled_ratio": ("the same in bf16 by `torch.compile`", BOTH),
+    "compiled_ratio": ("the same in bf16 by `torch.compile`", (True,)),
     "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
     "clips_per_second": ("clips trained on a second, end to end", BOTH),
     "batch": ("in batches of", BOTH),
