@@ -62,6 +62,7 @@ def connect(minutes=10):
         raise
     else:
         if many:
+            dist.barrier()  # who leaves early breaks off what others still send
             dist.destroy_process_group()
     finally:
         if many:
