@@ -90,9 +90,10 @@ def record(figures, told):
         print(f"  {value:<10g} {ROWS[name][0] if name in ROWS else name}")
 
 
-def rows():
-    """Every row of the ledger, oldest first."""
-    lines = LEDGER.read_text(encoding="utf-8").splitlines() if LEDGER.exists() else []
+def rows(path=None):
+    """Every row of the ledger, or of another file of JSON lines, oldest first."""
+    path = path or LEDGER
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 
 

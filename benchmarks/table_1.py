@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks.ledger import ROOT, machine
+from benchmarks.ledger import ROOT, machine, rows
 from sslnb import localise
 from sslnb.checkpoint import states
 from sslnb.data import load_scenes
@@ -31,12 +31,6 @@ SCORED = 300  # scenes of each split, as in notebook 06
 KEPT = ("cIoU", "AUC", "pointing", "peak")
 
 
-def rows():
-    """Every line of the table."""
-    lines = TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []
-    return [json.loads(line) for line in lines]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(TABLE_1), choices=TABLE_1)
@@ -48,7 +42,7 @@ def main():
     tests = {split: load_scenes(split, SCORED) for split in ("test", "unseen")}
     for seed in options.seeds:
         for name in options.models:
-            if any((row["model"], row["seed"]) == (name, seed) for row in rows()):
+            if any((row["model"], row["seed"]) == (name, seed) for row in rows(TABLE)):
                 continue
             config, folder = recipe("laptop", model=name, seed=seed), options.out
             folder = folder / (name if seed == 0 else f"{name}-{seed}")
@@ -59,15 +53,14 @@ def main():
             model = SoundLocaliser.load(folder)
             scores = {split: localise.score(localise.respond_to(model, many), many)
                       for split, many in tests.items()}
-            lines = (folder / "metrics.jsonl").read_text().splitlines()
             row = {
                 "model": name, "seed": seed, "clips": SCENES, "scored": SCORED,
                 "day": date.today().isoformat(), "machine": machine(),
                 "torch": torch.__version__, "config": asdict(config),
                 "scores": {split: {key: round(found[key], 4) for key in KEPT}
                            for split, found in scores.items()},
-                "history": [{key: float(f"{value:.4g}") for key, value
-                             in json.loads(line).items()} for line in lines],
+                "history": [{key: float(f"{value:.4g}") for key, value in metrics.items()}
+                            for metrics in rows(folder / "metrics.jsonl")],
             }
             with open(TABLE, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

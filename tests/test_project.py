@@ -224,7 +224,7 @@ def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
 
 
 def test_table_1_is_of_two_seeds_of_each_model_with_the_settings_as_they_stand():
-    rows = table_1.rows()
+    rows = ledger.rows(table_1.TABLE)
     assert sorted((row["model"], row["seed"]) for row in rows) == sorted(
         product(TABLE_1, (0, 1)))
     for row in rows:
@@ -237,7 +237,7 @@ def test_table_1_is_of_two_seeds_of_each_model_with_the_settings_as_they_stand()
 
 
 def test_the_first_run_of_f_is_the_shipped_one():
-    (row,) = (r for r in table_1.rows() if (r["model"], r["seed"]) == ("F", 0))
+    (row,) = (r for r in ledger.rows(table_1.TABLE) if (r["model"], r["seed"]) == ("F", 0))
     lines = text_of(CHECKPOINT / "metrics.jsonl").splitlines()
     for mine, shipped in zip(row["history"], map(json.loads, lines), strict=True):
         assert mine["val_AUC"] == pytest.approx(shipped["val_AUC"], abs=1e-4)
@@ -246,7 +246,7 @@ def test_the_first_run_of_f_is_the_shipped_one():
                if x.startswith("| `test` | "))
     assert float(line.split("|")[2]) == pytest.approx(100 * row["scores"]["test"]["cIoU"],
                                                       abs=0.05)
-    (other,) = (r["scores"] for r in table_1.rows() if (r["model"], r["seed"]) == ("F", 1))
+    (other,) = (r["scores"] for r in ledger.rows(table_1.TABLE) if (r["model"], r["seed"]) == ("F", 1))
     for split in ("test", "unseen"):
         told = f"{100 * other[split]['peak']:.1f} %"
         assert told in text_of(ROOT / "README.md"), f"another seed: {told} on {split}"
