@@ -78,9 +78,8 @@ def _unopened(video, error):
 def _tracks(container):
     """The best track of pictures, the best of sound, {index of a track: its packets}."""
     packets = {stream.index: [] for stream in container.streams}
-    for packet in container.demux():
+    for packet in read_packets(container):
         packets[packet.stream.index].append(packet)
-    _check_whole(container, packets)
     picture = container.streams.best("video")
     sound = container.streams.best("audio")
     if picture is None or picture.disposition & Disposition.attached_pic:
@@ -95,24 +94,40 @@ def _tracks(container):
     return picture, sound, packets
 
 
-def _check_whole(container, packets):
-    """ClipError where the packets end before the header, or their track's, says."""
-    if not any(packet.size for track in packets.values() for packet in track):
+def read_packets(container):
+    """Every packet of a video file, not decoded.
+
+    After the last one, ClipError if the file is truncated: its packets end before the
+    header of the file, or of one of its tracks, says.
+    """
+    ends, size, corrupt = {}, 0, False
+    try:
+        for packet in container.demux():
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                index = packet.stream.index
+                ends[index] = max(ends.get(index, 0.0), end)
+            size, corrupt = size + packet.size, corrupt or packet.is_corrupt
+            yield packet
+    except av.FFmpegError as error:
+        raise ClipError(container.name, UNDECODABLE, "reading it stopped at "
+                        f"{max(ends.values(), default=0):.2f} s: {error.strerror}"
+                        ) from error
+    if not size:
         raise ClipError(container.name, TRUNCATED, "ends before any picture or sound")
-    ends = [0.0]
     for stream in container.streams.video + container.streams.audio:
-        if stream.disposition & Disposition.attached_pic:  # a cover has no time
-            continue
-        timed = [p for p in packets[stream.index] if p.pts is not None]
-        end = max((p.pts + (p.duration or 0) for p in timed), default=0)
-        ends.append(float(end * stream.time_base))
-        if stream.duration:
-            said = (stream.start_time or 0) + stream.duration
-            _check_end(container, ends[-1], float(said * stream.time_base))
+        # a cover has no time
+        if stream.duration and not stream.disposition & Disposition.attached_pic:
+            said = ((stream.start_time or 0) + stream.duration) * stream.time_base
+            _check_end(container, ends.get(stream.index, 0.0), float(said))
     if container.duration:
-        said = (container.start_time or 0) + container.duration
-        _check_end(container, max(ends), said / av.time_base)
-    if any(packet.is_corrupt for track in packets.values() for packet in track):
+        # In Matroska (mkv, webm) FFmpeg writes the time of the end, mkvmerge the length
+        # from the first packet on: neither is later than the end of an intact file.
+        matroska = "matroska" in container.format.name
+        start = 0 if matroska else container.start_time or 0
+        said = (start + container.duration) / av.time_base
+        _check_end(container, max(ends.values(), default=0.0), said)
+    if corrupt:
         raise ClipError(container.name, TRUNCATED, "ends within a packet")
 
 

@@ -53,13 +53,14 @@ def recording(seconds, rate=48_000, channels=2, sound=0):
 
 def make_video(path, seconds=2.0, size=(160, 90), fps=25, video="h264", audio="aac",
                rate=48_000, channels=2, keys=12, rotation=0, pictures=None, wave=None,
-               bit_rate=None, sound_start=0.0, container_options=None):
+               bit_rate=None, start=0.0, sound_start=0.0, container_options=None):
     """Encode a video file, whose kind follows from its name; returns the path.
 
     `keys`: frames between two keyframes, or a set of the frames that shall be one;
     `rotation`: degrees, anticlockwise, that players shall turn it by; `pictures`
     (h, w, 3) uint8 and `wave` (channels, T) float: other contents than `moving` and
-    `recording`; `sound_start`: seconds by which the sound begins later.
+    `recording`; `start`: the time in seconds, of a frame, at which both tracks begin;
+    `sound_start`: seconds by which the sound begins later than that.
     """
     count = round(seconds * fps)
     pictures = moving(count, size) if pictures is None else pictures
@@ -70,11 +71,11 @@ def make_video(path, seconds=2.0, size=(160, 90), fps=25, video="h264", audio="a
             stream = _video_stream(container, video, fps, size, keys, bit_rate)
             if rotation:
                 stream.set_display_rotation(rotation)
-            packets += _encoded(stream, _frames(pictures, fps, keys))
+            packets += _encoded(stream, _frames(pictures, fps, keys, start))
         if audio:
             stream = container.add_stream(CODECS[audio], rate)
             stream.layout = {1: "mono", 2: "stereo"}[len(wave)]
-            packets += _encoded(stream, _sounds(wave, rate, sound_start))
+            packets += _encoded(stream, _sounds(wave, rate, start + sound_start))
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
     return path
@@ -92,10 +93,10 @@ def _video_stream(container, codec, fps, size, keys, bit_rate):
     return stream
 
 
-def _frames(pictures, fps, keys):
+def _frames(pictures, fps, keys, start):
     for number, picture in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame.pts, frame.time_base = number, 1 / Fraction(fps)
+        frame.pts, frame.time_base = number + round(start * fps), 1 / Fraction(fps)
         if not isinstance(keys, int) and number in keys:
             frame.pict_type = PictureType.I
         yield frame

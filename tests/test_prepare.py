@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -146,6 +147,20 @@ def decoded(path):
     return np.concatenate([f.to_ndarray() for f in frames], 1), frames[0].sample_rate
 
 
+def check_sound(path, wave):
+    """`wave` is the whole track of a file, averaged and resampled by other filters."""
+    samples, rate = decoded(path)
+    step = np.gcd(rate, 16_000)
+    right = scipy.signal.resample_poly(samples.mean(0), 16_000 // step, rate // step)
+    assert wave.dtype == np.int16
+    assert abs(len(wave) - len(right)) <= 1
+    found, right = wave[200:-200] / 32_768, right[200 : len(wave) - 200]
+    # two filters cut differently just below 8 kHz: compared where both let pass
+    low = scipy.signal.butter(8, 6_000, fs=16_000, output="sos")
+    found, right = (scipy.signal.sosfiltfilt(low, x) for x in (found, right))
+    assert np.abs(found - right).max() < 0.02 * np.abs(right).max()
+
+
 SOUNDS = {
     "stereo 48 kHz": {}, "stereo 44.1 kHz": {"rate": 44_100},
     "mono 22.05 kHz": {"rate": 22_050, "channels": 1},
@@ -157,17 +172,7 @@ SOUNDS = {
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_the_sound_is_the_whole_track_averaged_and_resampled(kind, tmp_path):
     path = make_video(tmp_path / name(1), **HALF | SOUNDS[kind])
-    _, wave = read_clip(path)
-    samples, rate = decoded(path)
-    step = np.gcd(rate, 16_000)
-    right = scipy.signal.resample_poly(samples.mean(0), 16_000 // step, rate // step)
-    assert wave.dtype == np.int16
-    assert abs(len(wave) - len(right)) <= 1
-    found, right = wave[200:-200] / 32_768, right[200 : len(wave) - 200]
-    # two filters cut differently just below 8 kHz: compared where both let pass
-    low = scipy.signal.butter(8, 6_000, fs=16_000, output="sos")
-    found, right = (scipy.signal.sosfiltfilt(low, x) for x in (found, right))
-    assert np.abs(found - right).max() < 0.02 * np.abs(right).max()
+    check_sound(path, read_clip(path)[1])
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
@@ -244,6 +249,43 @@ def test_a_file_that_was_cut_is_truncated(complete, share, tmp_path):
     read_clip(path)
     path.write_bytes(data[: int(share * len(data))])
     assert broken(path).reason == "truncated"
+
+
+@pytest.mark.parametrize("start", [0, 0.3, 1, 2])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
+    suffix, start, tmp_path
+):
+    codecs = {"video": "vp9", "audio": "opus"} if suffix == ".webm" else {}
+    header = {"movflags": "faststart"} if suffix == ".mp4" else {}
+    options = {"fps": 20, "container_options": header} | codecs
+    path = make_video(tmp_path / name(1, suffix), 2, start=start, **options)
+    with av.open(str(path)) as container:
+        assert container.start_time / 1e6 == pytest.approx(start, abs=0.03)
+    image, wave = read_clip(path)
+    assert np.array_equal(image, naive_centre(path))
+    prompt = read_clip(make_video(tmp_path / name(2, suffix), 2, **options))
+    assert np.array_equal(image, prompt[0])
+    check_sound(path, wave)
+    data = path.read_bytes()
+    for share in (0.5, 0.7):
+        path.write_bytes(data[: int(share * len(data))])
+        error = broken(path)
+        assert error.reason == "truncated"
+        end, said = map(float, re.findall(r"(\d+\.\d+) s", error.detail))
+        assert start < end < start + 2 and said == pytest.approx(start + 2, abs=0.05)
+
+
+def test_a_matroska_whose_header_says_its_length_is_whole_too(tmp_path):
+    """As mkvmerge writes it: the end less the beginning, where FFmpeg writes the end."""
+    path = make_video(tmp_path / name(1, ".mkv"), 2, start=1)
+    data = path.read_bytes()
+    place = data.index(b"\x44\x89\x88") + 3  # element Duration, a double, in ms
+    (end,) = struct.unpack(">d", data[place : place + 8])
+    assert end == pytest.approx(3_000, abs=50)
+    data = data[:place] + struct.pack(">d", end - 1_000) + data[place + 8 :]
+    path.write_bytes(data)
+    assert np.array_equal(read_clip(path)[0], naive_centre(path))
 
 
 def test_a_file_without_its_last_byte_is_truncated(good, tmp_path):

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from sslnb import plot
+from sslnb.decode import ClipError
 from sslnb.localise import video
 from sslnb.localise.footage import Sound, open_footage, read_frames
 from sslnb.localise.video import heat_video, overlay
@@ -317,6 +318,25 @@ def test_a_file_whose_clock_starts_elsewhere_stays_in_step(tmp_path):
     for path in (source, tmp_path / "heat.mp4"):
         first, _ = sound_of(path)
         assert first - after[0] == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("start", [0, 0.3, 1, 2])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
+    suffix, start, tmp_path
+):
+    codecs = ("vp9", "opus") if suffix == ".webm" else ("h264", "aac")
+    source = make_video(tmp_path / f"a{suffix}", 2, SIZE, 10, *codecs, start=start,
+                        container_options={"movflags": "faststart"})
+    found = heat_video(Red(), source, tmp_path / "heat.mp4")
+    (before, _), (after, _) = frames_of(source), frames_of(tmp_path / "heat.mp4")
+    assert found.frames == len(before) == len(after) == 20
+    assert np.allclose(before, after, atol=1e-3)
+    data = source.read_bytes()
+    for share in (0.5, 0.7):
+        source.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(ClipError, match=rf"a\{suffix}: truncated: "):
+            open_footage(source)
 
 
 # --- sound ------------------------------------------------------------------------

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from av.stream import Disposition
 
-from sslnb.decode import MISSING, NO_AUDIO, NO_VIDEO, TRUNCATED, UNDECODABLE, ClipError
+from sslnb.decode import NO_AUDIO, NO_VIDEO, UNDECODABLE, ClipError, read_packets
 from sslnb.media import fit_length
 
 CLOCK = 90_000  # ticks a second: two frames within one are one
@@ -66,28 +66,20 @@ def open_footage(path):
             raise ClipError(path, NO_AUDIO, "there is no sound")
         if picture.codec_context is None or sound.codec_context is None:
             raise ClipError(path, UNDECODABLE, "a track has no decoder")
-        ends, counts = {}, Counter()
-        for packet in container.demux():  # read, but not decoded
-            if packet.is_corrupt:
-                raise ClipError(path, TRUNCATED, "the file ends within a packet")
+        counts, end = Counter(), 0
+        for packet in read_packets(container):
             if packet.pts is not None:
-                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                ends[packet.stream] = max(ends.get(packet.stream, end), end)
                 counts[packet.stream] += 1
+                if packet.stream is picture:
+                    end = max(end, packet.pts + (packet.duration or 0))
         for stream, kind in ((picture, NO_VIDEO), (sound, NO_AUDIO)):
             if not counts[stream]:
                 raise ClipError(path, kind, "the track is there, but holds nothing")
         start = Fraction(container.start_time or 0, av.time_base)
-        said = [(stream, ((stream.start_time or 0) + stream.duration) * stream.time_base)
-                for stream in (picture, sound) if stream.duration]
-        whole = start + Fraction(container.duration or 0, av.time_base)
-        for stream, end in [*said, (max(ends, key=ends.get), whole)]:
-            if ends[stream] < end - MISSING:
-                raise ClipError(path, TRUNCATED, f"it ends at {ends[stream]:.2f} s; its "
-                                f"header says {float(end):.2f} s")
         width = picture.width * (picture.sample_aspect_ratio or 1)  # of square pixels
         size = tuple(max(2 * round(side / 2), 2) for side in (width, picture.height))
-        return Footage(path, start, ends[picture] - float(start), counts[picture], size)
+        seconds = float(end * picture.time_base - start)
+        return Footage(path, start, seconds, counts[picture], size)
 
 
 def read_frames(footage, fps=None):
