@@ -8,6 +8,7 @@ torchaudio's; this file fixes the choices and refuses what it cannot make right.
     >>> spectrogram(wave[None], LAPTOP_AUDIO).shape   # (1, 1, 64, 120)
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,12 @@ from PIL import Image, ImageOps
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as the release normalises
 STD = (0.229, 0.224, 0.225)
+# How far floats may go beyond [0, 1] and [-1, 1]. Bicubic resizing overshoots an edge
+# by 0.19 and a corner by 0.41; images normalised for a network go further. Lossy codecs
+# and resampling reach about 2, and noise of standard deviation 1 reaches 5; integers as
+# floats go much further, unless they are all but silent.
+PIXELS = (-0.5, 1.5)
+SAMPLES = (-8.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,8 @@ def load_audio(path, config=LAPTOP_AUDIO):
 
     A longer file gives its middle; a shorter one is repeated, as the release
     does. Silence stays silence. OSError names a file that cannot be read,
-    ValueError one with no samples, with samples that are not numbers, or at a
-    sample rate below 1,000 Hz.
+    ValueError one with no samples, with samples that are not numbers or far
+    beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
     """
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -122,6 +129,7 @@ def load_audio(path, config=LAPTOP_AUDIO):
     # 44,117 to 16,000 Hz would take a filter of gigabytes; 943 to 342 is as good
     ratio = Fraction(rate, config.sample_rate).limit_denominator(500)
     wave = torchaudio.functional.resample(wave, ratio.numerator, ratio.denominator)
+    _check_range(wave, f"samples of {path}", SAMPLES, "floats in [-1, 1], or integers")
     return fit_length(wave, config.samples)
 
 
@@ -135,6 +143,41 @@ def fit_length(wave, samples):
         return wave.repeat(repeats)[..., :samples]
     start = (length - samples) // 2
     return wave[..., start : start + samples]
+
+
+def check_images(images):
+    """Refuse what are no images (B, 3, H, W), floats in [0, 1] or uint8.
+
+    Floats may overshoot to `PIXELS`. TypeError for what is no tensor, ValueError for
+    another shape, dtype or range, and for what is not finite. The host waits for a GPU.
+    """
+    _check_type(images, "images", torch.uint8)
+    _check_shape(images)
+    _check_range(images, "images", PIXELS, "floats in [0, 1], or uint8")
+
+
+def _check_shape(images):
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images have shape {tuple(images.shape)}; need (B, 3, H, W)")
+
+
+def _check_type(values, name, integers):
+    if not isinstance(values, torch.Tensor):
+        raise TypeError(f"{name} are a {type(values).__name__}; need a torch.Tensor: "
+                        "torch.from_numpy of an array, torch.stack of a list")
+    if values.dtype != integers and not values.is_floating_point():
+        raise ValueError(f"{name} are {values.dtype}; need floats or {integers}")
+
+
+def _check_range(values, name, limits, need):
+    """Of floats; integers of the right dtype cannot be out of range."""
+    if not values.is_floating_point() or not values.numel():
+        return
+    low, high = torch.stack(torch.aminmax(values)).tolist()  # one wait for a GPU
+    if not math.isfinite(high - low):
+        raise ValueError(f"{name} hold values that are not finite numbers; need {need}")
+    if low < limits[0] or high > limits[1]:
+        raise ValueError(f"{name} run from {low:.6g} to {high:.6g}; need {need}")
 
 
 @lru_cache
@@ -152,17 +195,18 @@ def _mel(config, device):
 def spectrogram(waves, config=LAPTOP_AUDIO):
     """Waves (B, samples), float in [-1, 1] or int16, to (B, 1, n_mels, frames).
 
-    ValueError for another shape or length, and for samples that are not finite.
+    Floats may overshoot to `SAMPLES`. TypeError for what is no tensor, ValueError for
+    another shape, length, dtype or range, and for samples that are not finite.
     """
+    _check_type(waves, "waves", torch.int16)
     if waves.ndim != 2 or waves.shape[1] != config.samples:
         raise ValueError(
             f"waves have shape {tuple(waves.shape)}; need (B, {config.samples}): "
             f"{config.seconds:g} s at {config.sample_rate} Hz (see fit_length)"
         )
+    _check_range(waves, "waves", SAMPLES, "floats in [-1, 1], or int16")
     if waves.dtype == torch.int16:
         waves = waves / 32768
-    elif not torch.isfinite(waves).all():
-        raise ValueError("waves hold samples that are not finite numbers")
     power = _mel(config, waves.device)(waves.float())[..., : config.frames]
     decibels = 10 * power.clamp(min=1e-10).log10()
     scaled = (decibels - config.floor) / config.span
@@ -170,9 +214,13 @@ def spectrogram(waves, config=LAPTOP_AUDIO):
 
 
 def normalise(images):
-    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range."""
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images have shape {tuple(images.shape)}; need (B, 3, H, W)")
+    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range.
+
+    ValueError for another shape or dtype. The range is not looked at, since training
+    would wait for the GPU in every step: `SoundLocaliser.fit`, and so `predict`, does.
+    """
+    _check_type(images, "images", torch.uint8)
+    _check_shape(images)
     if images.dtype == torch.uint8:
         images = images / 255
     mean = torch.tensor(MEAN, device=images.device)[:, None, None]

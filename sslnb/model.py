@@ -18,7 +18,14 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from sslnb.files import whole
-from sslnb.media import LAPTOP_AUDIO, RELEASE_AUDIO, AudioConfig, normalise, spectrogram
+from sslnb.media import (
+    LAPTOP_AUDIO,
+    RELEASE_AUDIO,
+    AudioConfig,
+    check_images,
+    normalise,
+    spectrogram,
+)
 from sslnb.release import read_release
 
 
@@ -157,7 +164,9 @@ class SoundLocaliser(nn.Module):
     def predict(self, images, waves):
         """Response maps (B, h, w) of pictures and their own sounds, in eval mode.
 
-        images (B, 3, H, W) in [0, 1] or uint8; waves (B, samples).
+        images (B, 3, H, W), floats in [0, 1] or uint8; waves (B, samples), floats in
+        [-1, 1] or int16. TypeError for what are no tensors; ValueError for another
+        shape, dtype or range, as `fit` and media.spectrogram have it.
         """
         if len(images) != len(waves):
             raise ValueError(
@@ -166,14 +175,19 @@ class SoundLocaliser(nn.Module):
         was_training = self.training
         self.eval()
         try:
+            sounds = spectrogram(waves, self.config.audio)  # (B, 1, F, T)
             v = self.embed_image(normalise(self.fit(images)))  # (B, C, h, w)
-            a = self.embed_audio(spectrogram(waves, self.config.audio))  # (B, C)
+            a = self.embed_audio(sounds)  # (B, C)
         finally:
             self.train(was_training)
         return torch.einsum("bchw,bc->bhw", v, a)
 
     def fit(self, images):
-        """Images (B, 3, H, W), in [0, 1] or uint8, squashed to the model's size."""
+        """Images (B, 3, H, W), in [0, 1] or uint8, squashed to the model's size.
+
+        What is no such tensor is refused (media.check_images).
+        """
+        check_images(images)
         images = images / 255 if images.dtype == torch.uint8 else images
         size = (self.config.image_size,) * 2
         if images.shape[2:] == size:

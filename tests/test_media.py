@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.io.wavfile
 import scipy.signal
 import soundfile
 import torch
+import torch.nn.functional as F
+import torchaudio
 import torchvision.transforms.functional as TF
 from PIL import Image
 
@@ -185,6 +188,39 @@ def test_waves_that_are_not_finite_are_refused(value):
         spectrogram(waves)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_samples_of_int16_as_floats_are_refused_with_their_range(dtype):
+    waves = (32_767 * tone(440, 16_000, 3)).astype(np.int16)[None]
+    waves = torch.from_numpy(waves)
+    assert spectrogram(waves).isfinite().all()
+    said = r"waves run from -163\d+ to 163\d+; need floats in \[-1, 1\], or int16"
+    with pytest.raises(ValueError, match=said):
+        spectrogram(waves.to(dtype))
+
+
+def test_loud_waves_and_noise_of_deviation_one_are_taken():
+    """A full-scale square wave, resampled, overshoots; so does white noise."""
+    square = torch.from_numpy(np.sign(tone(443, 44_100, 3.1)).astype(np.float32))
+    resampled = torchaudio.functional.resample(square, 441, 160)[None, :48_000]
+    assert resampled.abs().max() > 1.1
+    for waves in (resampled, 2 * resampled, noise(48_000, scale=1)):
+        assert spectrogram(waves).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8, torch.bool])
+def test_waves_of_another_dtype_are_refused(dtype):
+    with pytest.raises(ValueError, match=f"waves are {dtype}; need floats or"):
+        spectrogram(torch.zeros(1, 48_000, dtype=dtype))
+
+
+@pytest.mark.parametrize("make", [lambda x: x.numpy(), list, lambda x: None])
+def test_what_is_no_tensor_is_refused(make):
+    with pytest.raises(TypeError, match="waves are a .*; need a torch.Tensor"):
+        spectrogram(make(torch.zeros(1, 48_000)))
+    with pytest.raises(TypeError, match="images are a .*; need a torch.Tensor"):
+        normalise(make(torch.zeros(1, 3, 8, 8)))
+
+
 # --- lengths ------------------------------------------------------------------
 
 
@@ -301,6 +337,14 @@ def test_a_sound_that_holds_no_numbers_is_named(value, tmp_path):
     path = write(tmp_path / "cow.wav", wave, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"cow\.wav holds samples that are not finite"):
         load_audio(path)
+
+
+def test_a_file_of_integers_stored_as_floats_is_named(tmp_path):
+    """scipy writes int16 that was turned to float32 as it is: 32,767 times too loud."""
+    wave = (32_767 * tone(440, 16_000, 3)).astype(np.float32)
+    scipy.io.wavfile.write(tmp_path / "cow.wav", 16_000, wave)
+    with pytest.raises(ValueError, match=r"cow\.wav run from -163[\d.]+ to 163"):
+        load_audio(tmp_path / "cow.wav")
 
 
 def test_a_sample_rate_that_cannot_be_meant_is_named(tmp_path):
@@ -485,6 +529,42 @@ def test_normalising_is_torchvisions_and_can_be_undone():
 def test_bytes_are_normalised_as_shares_of_255():
     images = torch.from_numpy(colours()).permute(2, 0, 1)[None]
     assert torch.equal(normalise(images), normalise(images / 255))
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_resized_images_are_taken_with_their_overshoot(mode, antialias):
+    """The worst of resizing: black and white pixels in a pattern, of any kind."""
+    generator = torch.Generator().manual_seed(0)
+    board = (torch.arange(24)[:, None] // 3 + torch.arange(24) // 3) % 2
+    square = torch.zeros(24, 24)
+    square[8:16, 8:16] = 1
+    chance = torch.randint(2, (24, 24), generator=generator)
+    images = torch.stack([board, square, chance]).float()[:, None].expand(-1, 3, -1, -1)
+    highest = []
+    for size in (17, 96, 224):
+        resized = F.interpolate(images, (size, size), mode=mode, antialias=antialias)
+        highest.append(resized.max())
+        media.check_images(resized)
+    assert mode == "bilinear" or max(highest) > 1.2
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda x: 255 * x, r"images run from 0 to 255; need floats in \[0, 1\], or uint8"),
+    (lambda x: 2 * x - 1, "images run from -1 to 1; need"),
+    (normalise, r"images run from -2\.1\d+ to 2\.6"),
+    (lambda x: (255 * x).long(), "images are torch.int64; need floats or torch.uint8"),
+    (lambda x: x > 0.5, "images are torch.bool"),
+    (lambda x: x.where(x > 0.01, torch.nan), "images hold values that are not finite"),
+    (lambda x: x.where(x < 0.99, torch.inf), "images hold values that are not finite"),
+    (lambda x: x[0], "images have shape"),
+])
+def test_images_of_another_range_or_dtype_are_refused(change, said):
+    images = torch.from_numpy(colours()).permute(2, 0, 1)[None] / 255
+    images[0, :, 0, 0], images[0, :, 0, 1] = 0, 1
+    media.check_images(images)
+    with pytest.raises(ValueError, match=said):
+        media.check_images(change(images))
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 8, 8), (2, 8, 8, 3)])

@@ -313,6 +313,28 @@ def test_predict_refuses_pictures_without_their_own_sounds():
         tiny().predict(torch.rand(3, 3, 32, 32), torch.zeros(1, LAPTOP_AUDIO.samples))
 
 
+def as_it_is(values):
+    return values
+
+
+@pytest.mark.parametrize("images, waves, error, said", [
+    (lambda x: 255 * x, as_it_is, ValueError, r"images run from .* to 25\d.*; need"),
+    (as_it_is, lambda x: 32_768 * x, ValueError, r"waves run from -163\d+.*; need"),
+    (lambda x: x / 0, as_it_is, ValueError, "images hold values that are not finite"),
+    (torch.Tensor.numpy, as_it_is, TypeError, "images are a ndarray; need a torch"),
+    (as_it_is, torch.Tensor.numpy, TypeError, "waves are a ndarray; need a torch"),
+    (list, list, TypeError, "torch.stack"),
+])
+@pytest.mark.parametrize("side", [32, 40])
+def test_predict_refuses_what_is_no_image_or_wave(images, waves, error, said, side):
+    """Each was taken in silence, or ended in an error of PyTorch's own."""
+    image = torch.rand(2, 3, side, side, generator=generator())
+    wave = torch.rand(2, LAPTOP_AUDIO.samples, generator=generator(1)) - 0.5
+    assert tiny().predict(image, wave).isfinite().all()
+    with pytest.raises(error, match=said):
+        tiny().predict(images(image), waves(wave))
+
+
 def test_predict_gives_the_mode_back_after_an_error_too():
     model = tiny().train()
     with pytest.raises(ValueError):
