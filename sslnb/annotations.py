@@ -15,6 +15,8 @@ Three kinds are read as their authors publish them:
 One rule for what is damaged, which gives the field's numbers: an edge outside of the
 frame counts as the frame's edge, a box that then covers no pixel as nothing, and a clip
 without a box as one where nothing can be found: it scores 0, and is not left out.
+Boxes in another form, such as (x, y, width, height), are refused where a set of them
+shows it (`refuse_reversed`).
 """
 
 import json
@@ -29,6 +31,10 @@ import numpy as np
 import torch
 
 SIZE = 224  # pixels: maps and truths are compared at this size
+# Share of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
+# but those with a wild coordinate; given as (x, y, width, height) it has 49 %.
+REVERSED = 0.05
+ENOUGH = 10  # clips; see Damage.sized: 3 in a million draws of so many from VGG-SS
 FLICKR_FRAME = 256  # pixels a side, in which Flickr-SoundNet's boxes are given
 
 
@@ -79,6 +85,45 @@ def what_is_wrong(box):
     return f"box {box!r}: need a list of (x0, y0, x1, y1) in shares of the frame"
 
 
+def is_reversed(box):
+    """Does a box end before it begins: x1 < x0 or y1 < y0?
+
+    Not where a coordinate is −1 or less, which is VGG-SS's own damage (−2.9e16).
+    """
+    x0, y0, x1, y1 = box
+    return min(box) > -1 and (x1 < x0 or y1 < y0)
+
+
+def fits_as_size(box):
+    """Would a box lie in the frame as (x, y, width, height) too?"""
+    x0, y0, x1, y1 = box
+    return min(box) > -1 and x0 + x1 <= 1.01 and y0 + y1 <= 1.01
+
+
+def refuse_reversed(boxes, source="annotations"):
+    """ValueError where boxes {clip: boxes} are not (x0, y0, x1, y1), as a set shows.
+
+    That is where more than 5 % have x1 < x0 or y1 < y0; of a single clip, one box.
+    Fewer are damage, which `damage` names. Boxes of large objects, with a width above
+    x0 and a height above y0, do not show it so; `damage` has a note where they may.
+    """
+    named = [(name, box) for name, some in boxes.items() for box in some
+             if what_is_wrong(box) is None]
+    wrong = [(name, box) for name, box in named if is_reversed(box)]
+    if len(wrong) <= REVERSED * len(named):
+        return
+    name, box = wrong[0]
+    sized = all(fits_as_size(box) for _, box in named if min(box) > -1)
+    raise ValueError(
+        f"{source}: {len(wrong):,} of {len(named):,} boxes have x1 < x0 or y1 < y0, "
+        f"{box!r} of clip {name} for one. They look like "
+        + ("(x, y, width, height), or corners in the wrong order" if sized
+           else "corners in the wrong order, or a centre with a size")
+        + "; need (x0, y0, x1, y1) in [0, 1]: left, upper, right and lower edge, with "
+        "x0 < x1 and y0 < y1"
+    )
+
+
 def truth_of(annotation):
     """Weights (224, 224) in [0, 1] of one clip.
 
@@ -98,8 +143,10 @@ class Damage:
     """Counts of what is wrong with annotations; `print` it to read them.
 
     outside: coordinates outside of [0, 1], in outside_clips clips. empty: boxes that
-    cover no pixel. without: clips with no box left. uneven: clips whose boxes are
-    not one for each of several annotators (each still counts one half).
+    cover no pixel. reversed: clips with a box that has x1 < x0 or y1 < y0. without:
+    clips with no box left. uneven: clips whose boxes are not one for each of several
+    annotators (each still counts one half). sized: every box would lie in the frame as
+    (x, y, width, height) too, which of `ENOUGH` clips is no coincidence.
     """
 
     clips: int
@@ -107,8 +154,10 @@ class Damage:
     outside: int
     outside_clips: int
     empty: int
+    reversed: tuple
     without: tuple
     uneven: tuple
+    sized: bool
 
     def __str__(self):
         lines = [f"{self.clips:,} clips, {self.boxes:,} boxes"]
@@ -117,12 +166,19 @@ class Damage:
                          "outside of the frame: taken as its edge")
         if self.empty:
             lines.append(f"{self.empty} boxes cover no pixel: left out")
+        if self.reversed:
+            lines.append(f"{len(self.reversed)} clips have a box with its corners in "
+                         "the wrong order (x1 < x0 or y1 < y0), which covers no pixel: "
+                         + shortened(self.reversed))
         if self.without:
             lines.append(f"{len(self.without)} clips have no box left, and score 0: "
                          + shortened(self.without))
         if self.uneven:
             lines.append(f"{len(self.uneven)} clips have not one box an annotator; each "
                          "box counts one half: " + shortened(self.uneven))
+        if self.sized:
+            lines.append("CAUTION: every box would lie in the frame as (x, y, width, "
+                         "height) too; they are read as (x0, y0, x1, y1)")
         return "\n".join(lines)
 
 
@@ -135,7 +191,7 @@ def shortened(names, most=5):
 
 def damage(annotations):
     """What is wrong with annotations (clip -> Annotation), counted: a Damage."""
-    outside, empty, without, uneven = {}, 0, [], []
+    outside, empty, wrong, without, uneven = {}, 0, [], [], []
     for name, annotation in annotations.items():
         count = sum(not 0 <= edge <= 1 for box in annotation.boxes for edge in box)
         if count:
@@ -144,13 +200,20 @@ def damage(annotations):
             any(s.start >= s.stop for s in pixels_of(box)) for box in annotation.boxes
         )
         empty += bare
+        if any(map(is_reversed, annotation.boxes)):
+            wrong.append(name)
         if bare == len(annotation.boxes):
             without.append(name)
         if annotation.annotators > 1 and len(annotation.boxes) != annotation.annotators:
             uneven.append(name)
+    # boxes from the corner are the same in both forms
+    telling = {name: [box for box in annotation.boxes if box[0] > 0 or box[1] > 0]
+               for name, annotation in annotations.items()}
+    sized = all(fits_as_size(box) for boxes in telling.values() for box in boxes)
     return Damage(
         len(annotations), sum(len(a.boxes) for a in annotations.values()),
-        sum(outside.values()), len(outside), empty, tuple(without), tuple(uneven),
+        sum(outside.values()), len(outside), empty, tuple(wrong), tuple(without),
+        tuple(uneven), sized and sum(map(bool, telling.values())) >= ENOUGH,
     )
 
 
@@ -158,11 +221,16 @@ def read_annotations(path):
     """Clip name -> Annotation from vggss.json or a folder of XML, in the file's order.
 
     ValueError says which file and clip cannot be read, what was found there and what
-    would be right; OSError where there is no such file.
+    would be right, also where boxes are not (x0, y0, x1, y1) (`refuse_reversed`);
+    OSError where there is no such file.
     """
     path = Path(path)
-    if path.is_dir():
-        return _read_folder(path)
+    annotations = _read_folder(path) if path.is_dir() else _read_file(path)
+    refuse_reversed({name: a.boxes for name, a in annotations.items()}, path)
+    return annotations
+
+
+def _read_file(path):
     if path.suffix.lower() != ".json":
         raise ValueError(
             f"{path}: need vggss.json, or the folder that holds one .xml a clip"

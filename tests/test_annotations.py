@@ -82,6 +82,7 @@ def test_the_damage_of_vggss_is_counted():
     assert (found.clips, found.boxes) == (5158, 5941)
     assert (found.outside, found.outside_clips) == (14, 12)
     assert found.empty == 18
+    assert found.reversed == () and not found.sized
     assert found.without == ("M1P1xla8rg0_000000", "MKC9LvRivTM_000030")
     assert found.uneven == ()
     for word in ("5,158 clips", "5,941", "14 coordinates in 12 clips", "18 boxes",
@@ -232,6 +233,113 @@ def test_a_folder_or_file_of_another_kind_says_what_was_found(tmp_path):
         read_annotations(tmp_path / "none.csv")
     with pytest.raises(FileNotFoundError, match="none.json"):
         read_annotations(tmp_path / "none.json")
+
+
+# --- boxes in another form ----------------------------------------------------
+
+
+def sized(box):
+    x0, y0, x1, y1 = box
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def swapped(box):
+    return *box[2:], *box[:2]
+
+
+def centred(box):
+    x0, y0, x1, y1 = box
+    return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+
+def published_boxes():
+    """(clip, boxes) of VGG-SS, its 12 wild coordinates among them."""
+    return [(e["file"], e["bbox"]) for e in json.loads(VGGSS.read_text())]
+
+
+def write_as(kind, path, clips):
+    """Clips as vggss.json, or as the released code's folder; what to read."""
+    if kind == "json":
+        return write_json(path / "vggss.json", [entry(*clip) for clip in clips])
+    for name, boxes in clips:
+        write_release(path / "anno", name, boxes)
+    return path / "anno"
+
+
+@needs_vggss
+@pytest.mark.parametrize("form, said", [
+    (sized, r"2,890 of 5,941 boxes have x1 < x0 or y1 < y0, .* look like \(x, y, "
+            "width, height"),
+    (swapped, r"5,928 of 5,941 .* look like corners in the wrong order"),
+    (centred, r"4,213 of 5,941 .* a centre with a size"),
+])
+def test_vggss_in_another_form_is_refused(tmp_path, form, said):
+    clips = [(name, map(form, boxes)) for name, boxes in published_boxes()]
+    path = write_as("json", tmp_path, clips)
+    with pytest.raises(ValueError, match=said) as caught:
+        read_annotations(path)
+    assert str(path) in str(caught.value)
+    assert "need (x0, y0, x1, y1) in [0, 1]" in str(caught.value)
+
+
+@needs_vggss
+@pytest.mark.parametrize("count, share", [(1, 0.4), (3, 0.75), (10, 0.97), (30, 0.99)])
+def test_a_few_clips_as_sizes_are_refused_and_as_published_are_not(count, share):
+    """No box of one clip, or of three, need show it; of ten, one nearly always."""
+    clips, rng, refused = published_boxes(), np.random.default_rng(0), 0
+    for _ in range(200):
+        some = [clips[k] for k in rng.choice(len(clips), count, replace=False)]
+        annotations.refuse_reversed(dict(some))
+        try:
+            annotations.refuse_reversed({n: list(map(sized, b)) for n, b in some})
+        except ValueError:
+            refused += 1
+    assert refused >= share * 200
+
+
+@needs_vggss
+def test_large_boxes_as_sizes_are_noted_and_as_published_are_not():
+    """Where objects fill half of the frame, no box ends before it begins."""
+    large = {
+        name: Annotation(tuple(map(tuple, boxes))) for name, boxes in published_boxes()
+        if all(min(x1, y1) > 0 and (x1 - x0) * (y1 - y0) > 0.5
+               for x0, y0, x1, y1 in boxes)
+    }
+    wrong = {n: Annotation(tuple(map(sized, a.boxes))) for n, a in large.items()}
+    annotations.refuse_reversed({name: a.boxes for name, a in wrong.items()})
+    note = "every box would lie in the frame as (x, y, width, height) too"
+    for start in range(0, len(large) - 20, 20):
+        names = list(large)[start : start + 20]
+        assert note in str(damage({name: wrong[name] for name in names}))
+        assert note not in str(damage({name: large[name] for name in names}))
+
+
+@pytest.mark.parametrize("kind", ["json", "xml"])
+@pytest.mark.parametrize("boxes", [
+    [(0.5, 0.5, 0.3, 0.2)],  # a size
+    [(0.9, 0.8, 0.1, 0.2)],  # corners
+    [(0.1, 0.8, 0.9, 0.2)],  # y upwards
+])
+def test_a_single_clip_with_its_edges_reversed_is_refused(tmp_path, kind, boxes):
+    with pytest.raises(ValueError, match=r"1 of 1 boxes .* of clip a for one"):
+        read_annotations(write_as(kind, tmp_path, [("a", boxes)]))
+
+
+def test_flickr_with_its_edges_reversed_is_refused(tmp_path):
+    write_flickr(tmp_path, "a", [(200, 100, 40, 60)] * 3)
+    with pytest.raises(ValueError, match="3 of 3 boxes have x1 < x0"):
+        read_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["json", "xml"])
+def test_one_swapped_box_among_many_is_damage_and_named(tmp_path, kind):
+    clips = [(f"clip{k:02}", [(0.3, 0.3, 0.8, 0.9)]) for k in range(40)]
+    clips[7] = ("turned", [(0.8, 0.9, 0.3, 0.3)])
+    found = read_annotations(write_as(kind, tmp_path, clips))
+    assert truth_of(found["turned"]).sum() == 0
+    counted = damage(found)
+    assert counted.reversed == counted.without == ("turned",) and counted.empty == 1
+    assert "1 clips have a box with its corners in the wrong order" in str(counted)
 
 
 # --- damage -----------------------------------------------------------------

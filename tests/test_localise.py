@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -502,6 +503,13 @@ def test_score_takes_boxes_but_for_the_peak_which_takes_pixels():
     assert found == {"cIoU": 1, "AUC": 1, "pointing": 1, "peak": 1}
     clips.masks[:] = False
     assert localise.score(maps, clips) == {**found, "peak": 0}
+
+
+def test_clips_with_boxes_as_sizes_are_refused():
+    sized = [((0.5, 0.5, 0.1 * k, 0.2),) for k in range(1, 6)]
+    clips = replace(red_clips(), boxes=sized)
+    with pytest.raises(ValueError, match=r"the clips: 5 of 5 boxes .*width, height"):
+        localise.truth_of(clips)
 
 
 def test_baselines_are_the_disc_and_the_ceiling():

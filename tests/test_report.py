@@ -643,6 +643,19 @@ def test_protocols_say_every_choice():
     assert "p ≥ t" in str(MEDIAN) and "bicubic" in str(MEDIAN)
 
 
+def sized(annotation):
+    return replace(annotation, boxes=tuple(
+        (x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in annotation.boxes))
+
+
+def test_boxes_as_sizes_are_refused_and_not_scored():
+    annotations = some_annotations(30)
+    maps = some_maps(annotations, shape=(3, 3))
+    evaluate(maps, annotations, resamples=FEW)
+    with pytest.raises(ValueError, match=r"annotations: \d+ of 60 .*width, height"):
+        evaluate(maps, {n: sized(a) for n, a in annotations.items()}, resamples=FEW)
+
+
 # --- files and the command ----------------------------------------------------
 
 

@@ -10,7 +10,7 @@ moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 import torch
 import torch.nn.functional as F
 
-from sslnb.annotations import SIZE, boxes_to_truth
+from sslnb.annotations import SIZE, boxes_to_truth, refuse_reversed
 from sslnb.media import fit_length
 
 HALF = SIZE * SIZE // 2
@@ -142,6 +142,7 @@ def truth_of(clips):
     if unknown:
         raise ValueError(f"{len(unknown)} clips have no boxes to score against, "
                          f"{unknown[0]} for one")
+    refuse_reversed(dict(zip(clips.names, clips.boxes)), "the clips")
     return torch.stack([boxes_to_truth(boxes) for boxes in clips.boxes])
 
 

@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sslnb.annotations import SIZE, Damage, damage, read_annotations, shortened, truth_of
+from sslnb.annotations import (
+    SIZE,
+    Damage,
+    damage,
+    read_annotations,
+    refuse_reversed,
+    shortened,
+    truth_of,
+)
 from sslnb.localise.intervals import (
     RESAMPLES,
     STEPS,
@@ -75,9 +83,11 @@ def evaluate(maps, annotations, protocol="lvs", negatives=None, threshold=None,
     visible sound, for AP, max-F1, LocAcc and for pIA and AUC_N, whose one threshold
     for all clips is `threshold`, in units of the maps; by default the median over the
     scored clips of their maps' own medians, so that the negatives have no say in it.
-    ValueError names the clip that cannot be scored, and says what would be right.
+    ValueError names the clip that cannot be scored, and says what would be right; so
+    it does where boxes are not (x0, y0, x1, y1).
     """
     protocol = _protocol(protocol)
+    refuse_reversed({name: found.boxes for name, found in annotations.items()})
     names = _matched(maps, annotations, protocol)
 
     def found_in(block):
