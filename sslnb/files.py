@@ -2,8 +2,12 @@
 
     >>> with whole("runs/metrics.json") as temporary:
     ...     temporary.write_text("{}")
+
+    >>> with locked("runs/.lock", "another run is at work in runs"):
+    ...     ...                                   # this process alone gets here
 """
 
+import fcntl
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,3 +34,28 @@ def whole(path):
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path, busy):
+    """The file `path`, open to read and append to, and locked until the block ends.
+
+    It is made where it is missing. BlockingIOError, with `busy` as its message, where
+    another run holds the lock; a process that is killed loses its lock.
+    """
+    while True:
+        with open(path, "a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(busy) from error
+            if _lies_at(file, path):  # else its holder deleted it: lock the new one
+                yield file
+                return
+
+
+def _lies_at(file, path):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -8,7 +8,6 @@ that is on the disk: a run that was killed goes on from there. index.json appear
 in one step, when all rows were read back and are what was written.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from sslnb import arrays
 from sslnb.arrays import CHUNK
+from sslnb.files import locked
 
 FORMAT = 1
 INDEX, JOURNAL = "index.json", "packing.jsonl"
@@ -68,11 +68,7 @@ def pack(job, out, workers=None, skip_damaged=False):
         raise ValueError(describe(job.missing))
     out, workers = Path(out), count_workers(workers)
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / JOURNAL, "a+b") as journal:
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
-        except BlockingIOError as error:
-            raise BlockingIOError(f"another run is packing into {out}") from error
+    with locked(out / JOURNAL, f"another run is packing into {out}") as journal:
         if (out / INDEX).exists():
             index = read_index(out)
             _check_same(out, index["settings"], job.settings)

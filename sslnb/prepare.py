@@ -16,7 +16,6 @@ again by the next run.
 
 import argparse
 import csv
-import fcntl
 import json
 import multiprocessing
 import os
@@ -36,7 +35,7 @@ import soundfile
 from tqdm import tqdm
 
 from sslnb.decode import RATE, ClipError, read_clip
-from sslnb.files import whole
+from sslnb.files import locked, whole
 
 SUFFIXES = (".mp4", ".webm", ".mkv")
 NAME = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}")  # YouTube's id, second of the start
@@ -182,19 +181,15 @@ def _held(out, size):
     """
     for folder in ("frames", "audio"):
         Path(out, folder).mkdir(parents=True, exist_ok=True)
-    with open(out / "prepare.json", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(f"another run is at work in {out}; wait for its end, "
-                                  "or choose another folder") from error
+    busy = f"another run is at work in {out}; wait for its end, or choose another folder"
+    with locked(out / "prepare.json", busy) as file:
         file.seek(0)
-        found, settings = file.read(), json.dumps({"size": size})
+        found, settings = file.read().decode(), json.dumps({"size": size})
         if found not in ("", settings):
             raise ValueError(f"{out} was begun with {found}, this run has {settings}; "
                              "give it the same, or another folder")
         if not found:
-            file.write(settings)
+            file.write(settings.encode())
             file.flush()
         _sweep(out)
         try:

@@ -13,7 +13,7 @@ never was.
 import argparse
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from sslnb import augment, localise, parallel, store
 from sslnb.annotations import read_annotations
-from sslnb.checkpoint import load_state, save_state
+from sslnb.checkpoint import hold, load_state, refuse_another_run, save_state
 from sslnb.data import load_scenes, refuse_leaks
 from sslnb.feed import Feed
 from sslnb.layouts import open_folder
@@ -139,16 +139,17 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     config: TrainConfig; clips, val: data.Clips, the second of the split `val`, which
     alone chooses. Writes into `folder`: the best model on `val` (model.safetensors,
     model.json), metrics.jsonl, and the last two states, from which resume=True goes
-    on. `progress` wraps an epoch's batches (`tqdm`, for one). benchmark: names of the
-    clips that the model will be scored on; training on one of them is refused unless
-    allow_leaks. workers: threads that read clips ahead. compiled: by torch.compile.
+    on; a finished run says so. `progress` wraps an epoch's batches (`tqdm`, for one).
+    benchmark: names of the clips to be scored; training on one of them is refused
+    unless allow_leaks. workers: threads that read ahead. compiled: by torch.compile.
 
     Under torchrun each process calls this with the same arguments; all yield, and
     only the first writes.
 
     Raises ValueError where clips are fewer than two, where val is not of the split
-    `val`, where clips leak, where a run is resumed with another configuration, or
-    where several processes should be compiled;
+    `val`, where clips leak, where a run is resumed with another configuration or other
+    clips, or where several processes should be compiled; FileExistsError where `folder`
+    holds a run and resume is False; BlockingIOError where a run is at work in it;
     FloatingPointError names the step and the clips at which the loss is not finite,
     RuntimeError those at which a step failed, OSError a file that cannot be written.
     """
@@ -156,9 +157,17 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     if compiled and parallel.world() > 1:
         raise ValueError("torch.compile cannot see through the batch-norm of several "
                          "processes: compile where there is one")
-    folder, device, first = Path(folder), parallel.device(), parallel.rank() == 0
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder) if parallel.rank() == 0 else nullcontext():
+        if not resume:
+            refuse_another_run(folder)
+        yield from loop(config, clips, val, folder, resume, progress, workers, compiled)
 
+
+def loop(config, clips, val, folder, resume, progress, workers, compiled):
+    """The epochs of `train`, in a folder that is this run's alone."""
+    device, first = parallel.device(), parallel.rank() == 0
     torch.manual_seed(config.seed)
     model = parallel.synchronised(SoundLocaliser.from_preset(config.preset).to(device))
     model.to(memory_format=torch.channels_last)
@@ -168,7 +177,10 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
     if config.average:
         average = AveragedModel(model, use_buffers=True, multi_avg_fn=running_mean(config))
         parts, kept = parts | {"average": average}, average.module
-    history = load_state(folder, config, parts, optimizer) if resume else []
+    data = {"training": clips.fingerprint(), "validation": val.fingerprint()}
+    history = load_state(folder, config, data, parts, optimizer) if resume else []
+    if first and (end := len(history)) == config.epochs:
+        print(f"{folder}: epoch {end} of {end} is done, nothing is left to train")
     if compiled:
         compile_encoders(model)
     torch.backends.cudnn.benchmark = True  # shapes stay the same: the fastest kernels
@@ -228,7 +240,7 @@ def train(config, clips, val, folder, resume=False, progress=lambda batches: bat
                 if quality(metrics) == max(map(quality, history)):
                     kept.save(folder, training=asdict(config), clips=len(clips),
                               metrics=metrics)
-                save_state(folder, config, parts, optimizer, history)
+                save_state(folder, config, data, parts, optimizer, history)
         yield metrics
 
 
@@ -263,8 +275,12 @@ def load_training(preset="laptop", scenes=SCENES, val_clips=VAL, data="soundstam
     clips = store.open_store(path)
     if clips.names[0].startswith("train/"):
         return clips, load_scenes("val", val_clips, size, audio.samples)
-    if not 0 < val_clips < len(clips):
-        raise ValueError(f"{path} has {len(clips)} clips; val_clips is {val_clips}")
+    if not 0 < val_clips < len(clips) - 1:
+        raise ValueError(
+            f"{path} has {len(clips)} clips; {val_clips} of them cannot be held out to "
+            "validate on: " + ("pack four or more" if len(clips) < 4 else
+            f"set --val-clips (val_scenes in notebook 05) to 1 … {len(clips) - 2}, for "
+            f"one to {max(2, len(clips) // 10)}"))
     return clips.part(slice(-val_clips)), clips.part(slice(-val_clips, None))
 
 
@@ -274,7 +290,7 @@ def main(arguments=None):
         "python -m sslnb.train", description="Train a model; under torchrun, on many GPUs.",
         epilog="Defaults: laptop / paper, where the presets differ.",
     )
-    parser.add_argument("--out", required=True, help="folder to write into")
+    parser.add_argument("--out", required=True, help="folder for this run alone")
     parser.add_argument("--data", default="soundstamps", help="soundstamps, vggsound (a "
                         "folder of prepared clips) or packed (a store) [soundstamps]")
     parser.add_argument("--root", default="", help="where the data lies")

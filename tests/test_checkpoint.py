@@ -1,5 +1,6 @@
 """States of a run: whole or not at all, the last two, and what cannot be written."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -8,10 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sslnb.checkpoint import load_state, save_state, states
-from sslnb.files import whole
+from sslnb.checkpoint import hold, load_state, save_state, set_aside, states
+from sslnb.files import locked, whole
 from sslnb.model import SoundLocaliser
 from sslnb.recipe import TrainConfig
+
+
+DATA = {"training": {"number": 3, "names": "5ca1ab1e"}}
 
 
 def run(steps=1):
@@ -33,9 +37,10 @@ def step(model, optimizer):
 
 def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
     model, optimizer = run()
-    save_state(tmp_path, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1, "loss": 2.5}])
+    history = [{"epoch": 1, "loss": 2.5}]
+    save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
     other, its = run(steps=0)
-    assert load_state(tmp_path, TrainConfig(), {"model": other}, its) == [{"epoch": 1, "loss": 2.5}]
+    assert load_state(tmp_path, TrainConfig(), DATA, {"model": other}, its) == history
     for pair in ((model, optimizer), (other, its)):
         step(*pair)
     for (name, a), b in zip(model.state_dict().items(), other.state_dict().values()):
@@ -48,15 +53,15 @@ def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
     (tmp_path / ".4711.state-0001.safetensors").write_bytes(b"half")  # of a killed run
     for epoch in range(1, 5):
         history.append({"epoch": epoch})
-        save_state(tmp_path, TrainConfig(), {"model": model}, optimizer, history)
+        save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
     assert [p.name for p in states(tmp_path)] == [
         "state-0003.safetensors", "state-0004.safetensors"]
-    assert len(load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)) == 4
+    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 4
     states(tmp_path)[-1].write_bytes(b"cut short")
     with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
-        load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)
+        load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)
     states(tmp_path)[-1].unlink()
-    assert len(load_state(tmp_path, TrainConfig(), {"model": model}, optimizer)) == 3
+    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 3
 
 
 FULL = """
@@ -65,14 +70,14 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from sslnb.checkpoint import save_state, states
 from sslnb.recipe import TrainConfig
-from test_checkpoint import run
+from test_checkpoint import DATA, run
 folder = Path(sys.argv[1])
 model, optimizer = run()
-save_state(folder, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1}])
+save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # no more than 100 kB a file from here on
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    save_state(folder, TrainConfig(), {"model": model}, optimizer, [{"epoch": 1}, {"epoch": 2}])
+    save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}, {"epoch": 2}])
 except OSError as error:
     print("refused:", error)
 """
@@ -86,7 +91,63 @@ def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
         "state-0001.safetensors"]
     model, optimizer = run()
-    assert load_state(tmp_path, TrainConfig(), {"model": model}, optimizer) == [{"epoch": 1}]
+    assert load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer) == [{"epoch": 1}]
+
+
+HOLDING = """
+import sys
+from sslnb.files import locked
+with locked(sys.argv[1], "busy"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path):
+    path = tmp_path / "lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLDING, str(path)], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(BlockingIOError, match="^mine$"), locked(path, "mine"):
+            raise AssertionError("locked twice")
+        other.kill()
+    with locked(path, "mine") as file:
+        file.write(b"kept")
+    assert path.read_bytes() == b"kept"
+
+
+def test_a_lock_whose_file_was_deleted_while_we_took_it_is_no_lock(tmp_path, monkeypatch):
+    """Its holder deletes the file, then ends: who waits would lock what nobody sees."""
+    path, flock = tmp_path / "lock", fcntl.flock
+
+    def late(file, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path, "mine"):
+        with pytest.raises(BlockingIOError), locked(path, "yours"):
+            raise AssertionError("locked twice")
+
+
+def test_a_run_is_set_aside_with_nothing_else(tmp_path):
+    assert set_aside(tmp_path) is None and not list(tmp_path.iterdir())
+    (tmp_path / "notes.txt").write_text("mine")
+    for number in (1, 2):
+        for name in ("model.json", "metrics.jsonl", "state-0001.safetensors"):
+            (tmp_path / name).write_text(f"{name} of run {number}")
+        with hold(tmp_path), pytest.raises(BlockingIOError, match="another run is at work"):
+            set_aside(tmp_path)
+        assert set_aside(tmp_path) == tmp_path / f"earlier-{number}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "earlier-1", "earlier-2", "notes.txt"]
+    for number in (1, 2):
+        aside = tmp_path / f"earlier-{number}"
+        assert {path.name: path.read_text() for path in aside.iterdir()} == {
+            name: f"{name} of run {number}"
+            for name in ("model.json", "metrics.jsonl", "state-0001.safetensors")}
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

@@ -1,6 +1,7 @@
 """Clips are the composed scenes, and nothing else; leaks are those that are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,51 @@ def test_clips_cannot_be_changed_by_accident():
 # --- leaks ------------------------------------------------------------------
 
 TRAIN = ["aaaaaaaaaaa_000001", "bbbbbbbbbbb_000010", "videos/1/2/15299999044.mp4"]
+
+
+@pytest.fixture(scope="module")
+def few():
+    return load_scenes("val", 5, image_size=32)
+
+
+def changed(tensor, row):
+    tensor = tensor.clone()
+    last = tensor[row].view(-1)
+    last[-1] = 1 - last[-1].int()
+    return tensor
+
+
+@pytest.mark.parametrize("row", range(5))
+@pytest.mark.parametrize("what", ["images", "waves", "masks", "names", "boxes"])
+def test_a_fingerprint_tells_what_is_another(few, what, row):
+    value = getattr(few, what)
+    if isinstance(value, list):
+        other = [*value[:row], None if what == "boxes" else "val/9/9", *value[row + 1:]]
+    else:
+        other = changed(value, row)
+    one, two = few.fingerprint(), replace(few, **{what: other}).fingerprint()
+    assert {name for name in one if one[name] != two[name]} == {what}
+    assert json.loads(json.dumps(one)) == one == few.part(slice(None)).fingerprint()
+
+
+def test_a_fingerprint_sees_shape_and_dtype_beside_the_same_bytes(few):
+    one = few.fingerprint()["waves"]
+    for waves in (few.waves.view(torch.uint16), few.waves.view(5, 2, -1)):
+        assert replace(few, waves=waves).fingerprint()["waves"] != one
+    assert replace(few, masks=None).fingerprint()["masks"] != few.fingerprint()["masks"]
+
+
+def test_a_fingerprint_reads_a_few_rows_of_many_clips(few):
+    """All of them would be 28 GB; in memory, one row stands for each of 144,000."""
+    many = 144_000
+    images = torch.zeros(1, 3, 256, 256, dtype=torch.uint8).expand(many, -1, -1, -1)
+    clips = Clips([f"{k:011}_000010" for k in range(many)], [None] * many, images,
+                  torch.arange(many)[:, None], [None] * many, None)
+    one = clips.fingerprint()
+    assert one["number"] == many
+    told = [row for row in (0, 1, many // 2, many - 1)
+            if replace(clips, waves=changed(clips.waves, row)).fingerprint() != one]
+    assert told == [0, many - 1]  # evenly spaced, from the first to the last
 
 
 def test_leaks_by_clip_and_by_source_video_in_any_spelling():

@@ -254,6 +254,7 @@ def papermill(folder, **given):
                    cwd=folder, capture_output=True, check=True)
     found = outputs(nbformat.read(folder / "out.ipynb", 4))
     assert not [o for o in found if o.output_type == "error"]
+    return "".join(o.text for o in found if o.output_type == "stream")
 
 
 @pytest.mark.slow
@@ -269,7 +270,7 @@ def test_papermill_trains_the_papers_preset_from_any_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_papermill_trains_on_a_folder_of_clips_and_resumes(tmp_path):
+def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path):
     (tmp_path / "clips").mkdir()
     make_clips(tmp_path / "clips", 11)
     given = dict(data="vggsound", root="clips", epochs=1, batch=4, val_scenes=3, scored=4,
@@ -277,8 +278,11 @@ def test_papermill_trains_on_a_folder_of_clips_and_resumes(tmp_path):
     papermill(tmp_path, **given)
     history = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "val_loss" in json.loads(history)
-    papermill(tmp_path, **given, resume=True)  # there is nothing left to do
+    assert "nothing is left to train" in papermill(tmp_path, **given, resume=True)
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == history
+    assert "is now in earlier-1" in papermill(tmp_path, **given | {"epochs": 2})
+    assert (tmp_path / "run" / "earlier-1" / "metrics.jsonl").read_text() == history
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_unknown_parameters_are_errors(name, tmp_path):

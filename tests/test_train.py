@@ -1,6 +1,8 @@
 """The training loop: schedules, parts of table 1, resuming, and what it refuses."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,8 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from sslnb import localise
 from sslnb import train as training
@@ -43,6 +46,10 @@ def val():
 def same_state(one, other):
     a, b = (load_file(states(folder)[-1]) for folder in (one, other))
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def fresh():
@@ -253,10 +260,117 @@ def test_one_clip_cannot_train(val, tmp_path):
         next(train(TINY, load_scenes("train", 1), val, tmp_path))
 
 
-def test_another_configuration_cannot_resume(clips, val, tmp_path):
-    next(train(TINY, clips, val, tmp_path))
+@pytest.fixture(scope="module")
+def few(clips, val):
+    """The clips of `begun`, to train and to validate on."""
+    return clips.part(slice(4)), val.part(slice(2))
+
+
+@pytest.fixture(scope="module")
+def begun(few, tmp_path_factory):
+    """A run that was stopped after the first of two epochs: never to be changed."""
+    folder = tmp_path_factory.mktemp("begun")
+    next(train(TINY, *few, folder))
+    return folder
+
+
+@pytest.fixture
+def unchanged(begun):
+    """The same, where the test must leave it as it is."""
+    before = contents(begun)
+    yield begun
+    assert contents(begun) == before
+
+
+def test_another_configuration_cannot_resume(few, unchanged):
     with pytest.raises(ValueError, match="trained with rate = 0.00.*not 0.5"):
-        next(train(replace(TINY, rate=0.5), clips, val, tmp_path, resume=True))
+        next(train(replace(TINY, rate=0.5), *few, unchanged, resume=True))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_folder_that_holds_a_run_is_refused(seed, few, unchanged):
+    with pytest.raises(FileExistsError, match=r"holds a run already \(state-0001.*"
+                       r"metrics.jsonl\): resume it .*--out.*or delete these files"):
+        next(train(replace(TINY, seed=seed), *few, unchanged))
+
+
+def test_a_model_without_states_is_not_overwritten(few, tmp_path):
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"\(model.json\): train into another"):
+        next(train(TINY, *few, tmp_path))
+    assert contents(tmp_path) == {"model.json": b"{}"}
+
+
+def test_two_runs_do_not_train_into_one_folder(few, tmp_path):
+    run = train(TINY, *few, tmp_path)
+    next(run)
+    before = contents(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(BlockingIOError, match="another run is at work in .*--out"):
+            next(train(TINY, *few, tmp_path, resume))
+    assert contents(tmp_path) == before
+    (last,) = run
+    assert last["epoch"] == 2
+    assert set(contents(tmp_path)) == {  # no lock is left
+        "model.safetensors", "model.json", "metrics.jsonl", "state-0001.safetensors",
+        "state-0002.safetensors"}
+    assert not list(train(TINY, *few, tmp_path, resume=True))
+
+
+def louder(clips):
+    waves = clips.waves.clone()
+    waves[0] += 1
+    return replace(clips, waves=waves)
+
+
+@pytest.mark.parametrize("part, change, differ", [
+    ("training", louder, "waves"),
+    ("training", lambda clips: clips.part(slice(1, None)),
+     "number, names, boxes, images, waves, masks"),
+    ("validation", lambda val: replace(val, names=["val/9/0", "val/9/1"]), "names"),
+    # the best epoch would be chosen across AUC + pointing game before, the loss after
+    ("validation", lambda val: replace(val, boxes=[None] * 2, masks=None), "boxes, masks"),
+])
+def test_a_run_is_not_resumed_on_other_clips(part, change, differ, few, unchanged):
+    clips, val = few
+    other = (change(clips), val) if part == "training" else (clips, change(val))
+    with pytest.raises(ValueError, match=f"state-0001.* is of other {part} clips: {differ} "
+                       "differ.*resume with the same clips, or train anew"):
+        next(train(TINY, *other, unchanged, resume=True))
+
+
+def test_a_run_is_resumed_on_the_same_clips_from_elsewhere(few, begun, tmp_path):
+    pack_scenes("train", 4, tmp_path / "store", size=96, workers=1)
+    shutil.copytree(begun, tmp_path / "run")
+    (last,) = train(TINY, open_store(tmp_path / "store"), few[1], tmp_path / "run",
+                    resume=True)
+    assert last["epoch"] == 2
+
+
+def test_a_state_that_names_no_clips_is_not_resumed(few, begun, tmp_path):
+    """States had no fingerprint of their clips at first."""
+    (path,) = states(begun)
+    with safe_open(path, "pt") as file:
+        state = json.loads(file.metadata()["state"])
+    del state["data"]
+    save_file(load_file(path), tmp_path / path.name, {"state": json.dumps(state)})
+    with pytest.raises(ValueError, match="does not say which clips .*anew in another folder"):
+        next(train(TINY, *few, tmp_path, resume=True))
+
+
+def test_resuming_a_finished_run_says_so(tmp_path, capsys):
+    tiny = ["--out", str(tmp_path), "--scenes", "4", "--val-clips", "2", "--epochs", "1",
+            "--batch", "2", "--precision", "fp32"]
+    training.main(tiny)
+    before = contents(tmp_path)
+    capsys.readouterr()
+    training.main([*tiny, "--resume"])
+    assert capsys.readouterr().out == (
+        f"{tmp_path}: epoch 1 of 1 is done, nothing is left to train\n")
+    assert contents(tmp_path) == before
+    with pytest.raises(SystemExit):
+        training.main(tiny)
+    assert "error: " in (told := capsys.readouterr().err) and "--resume" in told
 
 
 def test_nothing_to_resume_and_a_damaged_state_are_said(clips, val, tmp_path):
@@ -323,12 +437,13 @@ def test_the_saved_model_is_the_running_mean_of_the_weights(clips, val, tmp_path
         seen.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.optim.Adam, "step", step)
-            list(train(replace(config, average=average), clips, val, tmp_path))
+            folder = tmp_path / str(average)
+            list(train(replace(config, average=average), clips, val, folder))
         mean = seen[0]
         for count, weights in enumerate(seen[1:], start=1):
             decay = min(average, (1 + count) / (10 + count))
             mean = decay * mean + (1 - decay) * weights
-        saved = next(iter(SoundLocaliser.load(tmp_path).parameters()))
+        saved = next(iter(SoundLocaliser.load(folder).parameters()))
         assert len(seen) == 4 and torch.allclose(saved, mean, atol=1e-6)
 
 
@@ -424,7 +539,20 @@ def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, c
     with pytest.raises(SystemExit):
         training.main(scored)
     assert "3 of the 3 test clips are in the training list" in capsys.readouterr().err
-    training.main([*scored, "--allow-leaks"])
+    training.main([*scored, "--allow-leaks", "--out", str(tmp_path / "leaking")])
+
+
+def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos):
+    root, _ = videos
+    load = partial(training.load_training, data="vggsound", root=root)
+    for asked in (400, 10, 9, 0):
+        with pytest.raises(ValueError, match=rf"has 10 clips; {asked} of them cannot be "
+                           r"held out.*--val-clips \(val_scenes .*to 1 … 8") as error:
+            load(val_clips=asked)
+    value = int(re.search(r"for one to (\d+)$", str(error.value))[1])
+    clips, val = load(val_clips=value)
+    assert (len(clips), len(val)) == (10 - value, value)
+    training.check_clips(clips, val, (), False)
 
 
 def test_a_test_must_not_choose_the_model(clips, val, tmp_path):
