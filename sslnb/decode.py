@@ -52,7 +52,7 @@ def read_clip(video, size=None):
         try:
             picture, sound, packets = _tracks(container)
             image = _centre(container, picture, packets[picture.index])
-            wave = _sound(container, packets[sound.index])
+            wave = _sound(container, sound, packets[sound.index])
         except av.FFmpegError as error:
             raise ClipError(video, UNDECODABLE, error.strerror) from error
     if size is not None and size < min(image.size):
@@ -110,7 +110,7 @@ def read_packets(container):
             size, corrupt = size + packet.size, corrupt or packet.is_corrupt
             yield packet
     except av.FFmpegError as error:
-        raise ClipError(container.name, UNDECODABLE, "reading it stopped at "
+        raise ClipError(container.name, UNDECODABLE, "reading it stopped after "
                         f"{max(ends.values(), default=0):.2f} s: {error.strerror}"
                         ) from error
     if not size:
@@ -137,6 +137,26 @@ def _check_end(container, end, said):
                         f"ends at {end:.2f} s; its header says {said:.2f} s")
 
 
+def decode(container, stream, packets):
+    """Frames of packets of one track. ClipError names a damaged track and the time of
+    its last good frame."""
+    time = None  # of the last frame; before there is one, of the first packet
+    try:
+        for packet in packets:
+            if time is None and packet is not None and packet.pts is not None:
+                time = float(packet.pts * stream.time_base)
+            for frame in stream.codec_context.decode(packet):
+                time = time if frame.time is None else frame.time
+                yield frame
+    except av.FFmpegError as error:
+        raise _broken(container, stream, time, error.strerror) from error
+
+
+def _broken(container, stream, time, why):
+    return ClipError(container.name, UNDECODABLE, f"its {stream.type} track (stream "
+                     f"{stream.index}) stopped after {time or 0:.2f} s: {why}")
+
+
 def _check_length(container, what, seconds):
     if seconds < SHORTEST:
         raise ClipError(container.name, TOO_SHORT, f"its {what} lasts {seconds:.2f} s; "
@@ -161,10 +181,9 @@ def _centre(container, stream, packets):
     codec, frames = stream.codec_context, []
     if codec.name in SKIPPING:
         codec.skip_frame = "NONREF"
-    for packet in packets[key:last]:
-        frames += codec.decode(packet)
+    frames += decode(container, stream, packets[key:last])
     codec.skip_frame = "DEFAULT"
-    frames += codec.decode(packets[last]) + codec.decode(None)
+    frames += decode(container, stream, [packets[last], None])
     # before the keyframe's own time: frames that need an earlier one, but not ours
     frames = [frame for frame in frames if frame.pts is not None
               and frame.pts >= packets[key].pts]
@@ -175,18 +194,15 @@ def _centre(container, stream, packets):
     return found[0].to_image().rotate(found[0].rotation, expand=True)
 
 
-def _sound(container, packets):
+def _sound(container, stream, packets):
     """A whole track as (T,) int16, mono at 16 kHz."""
     resampler, frames = av.AudioResampler("s16", "mono", RATE), []
-    try:
-        for packet in packets:  # the last one is empty: the decoder's rest
-            for frame in packet.decode():
-                frames += resampler.resample(frame)
-    except ValueError as error:
-        if isinstance(error, av.FFmpegError):
-            raise
-        raise ClipError(container.name, UNDECODABLE,
-                        "its sound changes rate or channels") from error
+    for frame in decode(container, stream, packets):  # the last packet is empty
+        try:
+            frames += resampler.resample(frame)
+        except (av.FFmpegError, ValueError) as error:
+            why = getattr(error, "strerror", "its rate or its channels change")
+            raise _broken(container, stream, frame.time, why) from error
     frames += resampler.resample(None) if frames else []
     _check_length(container, "sound", sum(frame.samples for frame in frames) / RATE)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])

@@ -9,6 +9,7 @@
 
 import fcntl
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,3 +60,22 @@ def _lies_at(file, path):
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def remove_leftovers(path):
+    """Delete what a process that was killed within `whole(path)` left beside `path`."""
+    path = Path(path)
+    for part in path.parent.iterdir():
+        found = re.fullmatch(rf"\.(\d+)\.{re.escape(path.name)}", part.name)
+        if found and not _runs(int(found[1])):
+            part.unlink(missing_ok=True)
+
+
+def _runs(process):
+    try:
+        os.kill(process, 0)  # no signal: only asks whether it could be sent
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True

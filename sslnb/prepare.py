@@ -6,7 +6,8 @@
 VIDEOS holds VGGSound files, `<11-character id>_<start, 6 digits>.mp4` (.webm and
 .mkv too), in folders of any depth. Of each come OUT/frames/<clip>.jpg, in the
 video's size: the frame on show when half of it has played. And OUT/audio/<clip>.wav,
-16-bit: all of its sound.
+16-bit: all of its sound. Other videos, such as .avi, are listed as failed: in some of
+those containers a truncated file cannot be told from an intact one.
 
 After a kill, the same command goes on: a file has its final name only once it is
 whole, and clips that have both files are not read again. What failed, and why, is
@@ -38,10 +39,14 @@ from sslnb.decode import RATE, ClipError, read_clip
 from sslnb.files import locked, whole
 
 SUFFIXES = (".mp4", ".webm", ".mkv")
+OTHERS = frozenset(  # videos too: not read, but listed as failed
+    ".3gp .asf .avi .flv .m2ts .m4v .mov .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
+)
 NAME = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}")  # YouTube's id, second of the start
 QUALITY = 95  # of the JPEG: a frame of 640 x 360 takes about 60 kB
 ROWS = 40  # of the failures that are printed; failed.tsv has all
-NO_NAME, TWO_FILES = "no VGGSound name", "two files"  # beside decode's reasons
+# beside decode's reasons
+NO_NAME, TWO_FILES, CONTAINER = "no VGGSound name", "two files", "other container"
 
 
 @dataclass(frozen=True)
@@ -150,13 +155,17 @@ def _listed(videos):
     """Files of which clips can be made, and a list of Failures: those of which not."""
     if not videos.is_dir():
         raise NotADirectoryError(f"{videos} is no folder; need one of videos")
-    found = sorted(path for path in videos.rglob("*")
-                   if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    found = sorted(path for path in videos.rglob("*") if not path.is_dir()
+                   and path.suffix.lower() in OTHERS.union(SUFFIXES))
     if not found:
         raise ValueError(f"no {', '.join(SUFFIXES)} in {videos}")
-    counts, files, failures = Counter(path.stem for path in found), [], []
+    counts = Counter(path.stem for path in found if path.suffix.lower() in SUFFIXES)
+    files, failures = [], []
     for path in found:
-        if not NAME.fullmatch(path.stem):
+        if path.suffix.lower() in OTHERS:
+            failures.append(Failure(_name(path, videos), CONTAINER, "need one of "
+                                    f"{', '.join(SUFFIXES)}; convert or move it"))
+        elif not NAME.fullmatch(path.stem):
             failures.append(Failure(_name(path, videos), NO_NAME, "need <11-character "
                                     f"id>_<start, 6 digits>{path.suffix}"))
         elif counts[path.stem] > 1:

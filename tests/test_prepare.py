@@ -326,7 +326,22 @@ def garbled(payload):
 def test_damage_to_the_sound_is_told(tmp_path):
     path = make_video(tmp_path / name(1), **HALF)
     damaged(path, "audio", 0.7, lambda payload: bytes(len(payload) * [0xFF]))
-    assert broken(path).reason == "undecodable"
+    error = broken(path)
+    assert error.reason == "undecodable"
+    track, time_ = re.fullmatch(
+        r"its (.+) stopped after (\d\.\d\d) s: .+", error.detail
+    ).groups()
+    assert track == "audio track (stream 1)"
+    assert 0.65 < float(time_) < 0.75
+
+
+def test_damage_to_the_picture_names_track_and_time(tmp_path):
+    path = make_video(tmp_path / name(1), **HALF)  # 38 frames, keyframes 0.42 s apart
+    damaged(path, "video", 0.4, lambda payload: bytes(len(payload) * [0xFF]))
+    error = broken(path)
+    assert error.reason == "undecodable"
+    told = r"its video track \(stream 0\) stopped after 0\.[234]\d s: "
+    assert re.match(told, error.detail)
 
 
 def test_damage_to_what_the_centre_needs_is_told_and_other_damage_does_no_harm(tmp_path):
@@ -396,6 +411,8 @@ def mixed(videos, good):
     for suffix in (".mp4", ".webm"):
         (videos / name(15, suffix)).write_bytes(good)
     (videos / "vggsound.csv").write_text("not looked at")
+    (videos / "part" / name(16, ".AVI")).write_bytes(good)
+    (videos / name(0, ".mov")).write_bytes(good)  # beside an mp4 that is made
     return videos
 
 
@@ -405,6 +422,7 @@ REASONS = {
     name(15, ".webm"): "two files", "holiday.mp4": "no VGGSound name",
     "a_0000000000_1.mp4": "no VGGSound name",
     name(7, "_10000.mkv"): "no VGGSound name",
+    f"part/{name(16, '.AVI')}": "other container", name(0, ".mov"): "other container",
 }
 
 
@@ -432,7 +450,7 @@ def test_a_folder_gives_clips_and_a_table_of_what_failed(mixed, tmp_path):
     assert rows[1:] == [[f.file, f.reason, f.detail] for f in report.failures]
     assert rows[1:] == sorted(rows[1:]) and all(all(row) for row in rows)
     told = str(report)
-    assert told.startswith("13 files: 3 made, 0 there already, 10 failed\n")
+    assert told.startswith("15 files: 3 made, 0 there already, 12 failed\n")
     assert re.search(r"^ +3 no VGGSound name$", told, re.MULTILINE)
     for file, reason in REASONS.items():
         assert re.search(rf"^{re.escape(file)} +{reason} +\S", told, re.MULTILINE)
@@ -460,7 +478,7 @@ def test_a_second_run_makes_what_is_missing_and_touches_nothing_else(mixed, tmp_
     (out / "audio" / name(1, ".wav")).unlink()
     (mixed / name(11)).write_bytes((mixed / "part" / name(0)).read_bytes())  # mended
     report = prepare.prepare(mixed, out, workers=1, progress=False)
-    assert (report.made, report.kept, len(report.failures)) == (2, 2, 9)
+    assert (report.made, report.kept, len(report.failures)) == (2, 2, 11)
     check_whole(out, 4)
     after = contents(out)
     for number in (0, 2):
@@ -480,6 +498,14 @@ def test_a_clip_that_fails_leaves_neither_file_nor_one_of_an_earlier_run(
     (out / "frames" / name(10, ".jpg")).touch()  # killed between the two, then cut
     prepare.prepare(mixed, out, workers=1, progress=False)
     check_whole(out, 3)
+
+
+def test_a_folder_of_other_videos_only_is_listed(videos, good, tmp_path):
+    (videos / name(0, ".avi")).write_bytes(good)
+    report = prepare.prepare(videos, tmp_path / "out", progress=False)
+    (failure,) = report.failures
+    assert (failure.file, failure.reason) == (name(0, ".avi"), "other container")
+    assert failure.detail == "need one of .mp4, .webm, .mkv; convert or move it"
 
 
 def test_nothing_failed_is_told_too(videos, good, tmp_path):
@@ -672,12 +698,12 @@ def test_a_disk_that_cannot_be_written_ends_the_run(many, tmp_path):
 def test_the_command_ends_with_a_table_and_fails_only_if_strict(mixed, tmp_path):
     first = command(mixed, tmp_path / "out", "--workers", 2)
     assert first.returncode == 0, first.stderr
-    assert "13 files: 3 made" in first.stdout and "no audio track" in first.stdout
+    assert "15 files: 3 made" in first.stdout and "no audio track" in first.stdout
     assert "100%" in first.stderr and "clip/s" in first.stderr  # the bar
     strict = command(mixed, tmp_path / "out", "--strict")
     assert strict.returncode == 1
-    assert "0 made, 3 there already, 10 failed" in strict.stdout
-    assert "error: 10 failed" in strict.stderr and "Traceback" not in strict.stderr
+    assert "0 made, 3 there already, 12 failed" in strict.stdout
+    assert "error: 12 failed" in strict.stderr and "Traceback" not in strict.stderr
 
 
 def test_strict_is_content_where_nothing_failed(videos, good, tmp_path, capsys):

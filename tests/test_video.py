@@ -1,8 +1,14 @@
 """Heatmaps over real encoded videos, decoded again and compared with what they were."""
 
 import argparse
+import os
+import re
 import resource
+import signal
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -24,6 +30,7 @@ from sslnb.media import AudioConfig
 from sslnb.model import PRESETS, ModelConfig, SoundLocaliser
 from sslnb.release import published_name
 
+ROOT = Path(__file__).resolve().parent.parent
 RATE = 16_000
 SIZE = (96, 64)  # width, height
 
@@ -339,6 +346,19 @@ def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
             open_footage(source)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_length_is_that_of_the_pictures(tmp_path, capsys, suffix):
+    """Sound from 0 s on, 40 pictures from 2 s to 6 s."""
+    source = make_video(tmp_path / f"a{suffix}", 4, SIZE, 10, start=2, sound_start=-2,
+                        wave=recording(6))
+    found = heat_video(Red(), source, tmp_path / "heat.mp4")
+    assert (found.frames, found.seconds) == (40, pytest.approx(4, abs=0.01))
+    times, _ = frames_of(tmp_path / "heat.mp4")
+    assert np.allclose(times, 2 + np.arange(40) / 10, atol=1e-3)
+    command(source, "--out", tmp_path / "heat.mp4", "--fps", 5)
+    assert "heat.mp4: 20 frames, 4.0 s;" in capsys.readouterr().out
+
+
 # --- sound ------------------------------------------------------------------------
 
 
@@ -630,6 +650,55 @@ def test_a_run_that_stops_leaves_what_was_there(tmp_path, short):
     heat_video(Red(), short, tmp_path / "heat.mp4")
     assert len(frames_of(tmp_path / "heat.mp4")[0]) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heat.mp4", "heat.png"]
+
+
+KILLED = """
+import os, signal, sys
+from sslnb.localise.video import heat_video
+from tests.test_video import Red
+
+def killed(frames, desc, **_):
+    for k, frame in enumerate(frames):
+        if desc == "video" and k == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield frame
+
+heat_video(Red(), *sys.argv[1:], progress=killed)
+"""
+
+
+def test_the_next_run_deletes_what_a_killed_one_left_and_nothing_else(tmp_path, short):
+    out = tmp_path / "heat.mp4"
+    killed = subprocess.run([sys.executable, "-c", KILLED, short, out], cwd=ROOT,
+                            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+                            timeout=600)
+    assert killed.returncode == -signal.SIGKILL
+    left = sorted(path.name for path in tmp_path.iterdir())
+    dead = left[0].split(".")[1]
+    assert left == [f".{dead}.heat.mp4", f".{dead}.heat.png"]
+    others = {f".{os.getppid()}.heat.mp4",  # of a run that still goes on
+              f".{dead}.my.heat.mp4", f".{dead}.heat.mp4.txt", ".heat.mp4", ".0x.heat.mp4"}
+    for name in others:
+        (tmp_path / name).touch()
+    heat_video(Red(), short, out)
+    assert {path.name for path in tmp_path.iterdir()} == others | {"heat.mp4", "heat.png"}
+
+
+@pytest.mark.parametrize(("kind", "track"), [
+    ("video", r"video track \(stream 0\)"), ("audio", r"audio track \(stream 1\)"),
+])
+def test_damage_is_named_with_its_track_and_time(tmp_path, kind, track):
+    source = make_video(tmp_path / "a.mp4", 2, SIZE, 10, keys=5)
+    with av.open(str(source)) as container:
+        packet = next(packet for packet in container.demux(**{kind: 0})
+                      if packet.is_keyframe and packet.pts * packet.time_base >= 1)
+        place, size = packet.pos, packet.size
+    data = source.read_bytes()
+    source.write_bytes(data[:place] + b"\xff" * size + data[place + size :])
+    with pytest.raises(ClipError, match=rf"a\.mp4: undecodable: its {track} stopped after "
+                       r"(0\.[789]|1\.0)\d s: "):
+        heat_video(Red(), source, tmp_path / "heat.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, half_silent):

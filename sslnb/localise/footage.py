@@ -27,7 +27,14 @@ import numpy as np
 import torch
 from av.stream import Disposition
 
-from sslnb.decode import NO_AUDIO, NO_VIDEO, UNDECODABLE, ClipError, read_packets
+from sslnb.decode import (
+    NO_AUDIO,
+    NO_VIDEO,
+    UNDECODABLE,
+    ClipError,
+    decode,
+    read_packets,
+)
 from sslnb.media import fit_length
 
 CLOCK = 90_000  # ticks a second: two frames within one are one
@@ -39,7 +46,7 @@ class Footage:
 
     path: Path
     start: Fraction
-    seconds: float  # of pictures
+    seconds: float  # from the first picture to the end of the last
     count: int  # of frames, at most
     size: tuple  # width and height, even, of square pixels, before any rotation
 
@@ -66,11 +73,12 @@ def open_footage(path):
             raise ClipError(path, NO_AUDIO, "there is no sound")
         if picture.codec_context is None or sound.codec_context is None:
             raise ClipError(path, UNDECODABLE, "a track has no decoder")
-        counts, end = Counter(), 0
+        counts, begin, end = Counter(), math.inf, -math.inf
         for packet in read_packets(container):
-            if packet.pts is not None:
+            if packet.pts is not None and not packet.is_discard:
                 counts[packet.stream] += 1
                 if packet.stream is picture:
+                    begin = min(begin, packet.pts)
                     end = max(end, packet.pts + (packet.duration or 0))
         for stream, kind in ((picture, NO_VIDEO), (sound, NO_AUDIO)):
             if not counts[stream]:
@@ -78,7 +86,7 @@ def open_footage(path):
         start = Fraction(container.start_time or 0, av.time_base)
         width = picture.width * (picture.sample_aspect_ratio or 1)  # of square pixels
         size = tuple(max(2 * round(side / 2), 2) for side in (width, picture.height))
-        seconds = float(end * picture.time_base - start)
+        seconds = float((end - begin) * picture.time_base)
         return Footage(path, start, seconds, counts[picture], size)
 
 
@@ -87,7 +95,7 @@ def read_frames(footage, fps=None):
     with opened(footage.path) as container:
         stream, last = container.streams.best("video"), -math.inf
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
+        for frame in decode(container, stream, container.demux(stream)):
             if frame.pts is None or frame.is_corrupt:
                 raise ClipError(footage.path, UNDECODABLE, "a frame is damaged or has no "
                                 f"time, after {max(last, 0) / (fps or CLOCK):.2f} s")
@@ -138,7 +146,8 @@ def _waves(footage, rate):
         # "async" fills gaps between packets with silence; frame_size makes sure that
         # nothing passes by without it
         resampler = av.AudioResampler("s16", "mono", rate, rate, {"async": 1})
-        for frame in chain(container.decode(stream), [None]):
+        frames = decode(container, stream, container.demux(stream))
+        for frame in chain(frames, [None]):
             for piece in resampler.resample(frame):
                 time = (piece.pts or 0) * piece.time_base - footage.start
                 yield round(time * rate), piece.to_ndarray()[0]

@@ -32,8 +32,8 @@ from matplotlib import colormaps
 from PIL import Image
 from tqdm import tqdm
 
-from sslnb.decode import UNDECODABLE, ClipError
-from sslnb.files import CHECKPOINT, whole
+from sslnb.decode import UNDECODABLE, ClipError, decode
+from sslnb.files import CHECKPOINT, remove_leftovers, whole
 from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
 from sslnb.model import SoundLocaliser
 
@@ -74,6 +74,8 @@ def heat_video(model, path, out, fps=None, progress=lambda frames, **about: fram
     if fps is not None and not 0 < fps < math.inf:
         raise ValueError(f"fps is {fps}; need a number above 0")
     source, poster = open_footage(path), out.with_suffix(".png")
+    for file in (out, poster):
+        remove_leftovers(file)
     count = min(source.count, math.ceil(source.seconds * (fps or CLOCK)))
     with tempfile.TemporaryFile() as file:  # where maps wait for their scale
         frames = read_frames(source, fps)
@@ -86,7 +88,8 @@ def heat_video(model, path, out, fps=None, progress=lambda frames, **about: fram
         frames = progress(frames, total=count, desc="video", unit="frame")
         with whole(poster) as picture, whole(out) as part:
             frames = _heated(frames, file, shape, low, high)
-            _write(source, part, _posed(frames, best, picture), count / source.seconds)
+            _write(source, part, _posed(frames, best, picture),
+                   count / (source.seconds or 1))  # one frame may have no duration
     return Summary(count, source.seconds, low, high, out, poster)
 
 
@@ -182,7 +185,7 @@ def _sound_packets(source, target):
         rate = stream.rate if stream.rate in rates else 48_000
         track = target.add_stream("aac", rate=rate, bit_rate=160_000)
         track.codec_context.layout = "mono" if stream.channels == 1 else "stereo"
-        for frame in container.decode(stream):
+        for frame in decode(container, stream, container.demux(stream)):
             frame.pts -= round(source.start / frame.time_base)
             yield from track.encode(frame)
         yield from track.encode(None)
