@@ -206,3 +206,29 @@ def _sound(container, stream, packets):
     frames += resampler.resample(None) if frames else []
     _check_length(container, "sound", sum(frame.samples for frame in frames) / RATE)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
+def read_sound(path):
+    """The best sound track of any file that FFmpeg reads, and its rate in Hz.
+
+    (T, channels) float32 in [-1, 1]. ClipError where there is none, or less of it than
+    the header says.
+    """
+    path, frames = Path(path).absolute(), []
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = container.streams.best("audio")
+            if stream is None or stream.codec_context is None:
+                raise ClipError(path, NO_AUDIO, "has no sound that can be decoded")
+            packets = [packet for packet in read_packets(container)
+                       if packet.stream.index == stream.index]
+            resampler = av.AudioResampler("fltp")  # of its own rate and channels
+            for packet in packets:
+                for frame in packet.decode():
+                    frames += resampler.resample(frame)
+            frames += resampler.resample(None) if frames else []
+            rate = stream.rate
+    except av.FFmpegError as error:
+        raise ClipError(path, UNDECODABLE, error.strerror) from error
+    waves = [frame.to_ndarray().T for frame in frames]
+    return np.concatenate(waves) if waves else np.zeros((0, 1), np.float32), rate

@@ -11,12 +11,15 @@ from `vggsound.csv`. Sections 4.2 (open set) and 4.3 (retrieval: 274 + 35 classe
 
 import csv
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 SUFFIXES = frozenset(
     "mp4 mkv webm avi mov jpg jpeg png wav flac ogg mp3 xml".split()
 )
+ROW = re.compile(r"[\w-]{11},\d+,.*,(train|test)")  # of vggsound.csv
 SPAN = re.compile(r"([\w-]{11})_(0|\d+000)_\d+000")  # SSLalignment: from, to in ms
+FORMS = ("need one clip a line, or a .csv with the clip first or, as vggsound.csv has it, "
+         "YouTube id, start in whole seconds, class, split")
 UNNAMED = re.compile(r'[{}<>"\n\t]')  # JSON or a web page, where a list should be
 # The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
 RETRIEVAL = frozenset((
@@ -126,6 +129,9 @@ def _named(path, table):
             for number, row in enumerate(rows, 1):
                 if not any(row):
                     continue
+                if not table and ROW.fullmatch(row[0]):
+                    raise ValueError(f"line {number}: {row[0][:60]!r} is of a table, "
+                                     "whose name should end in .csv")
                 clip = _clip_of(number, row)
                 if clip in found:
                     raise ValueError(f"line {number}: {clip} is there a second time")
@@ -135,14 +141,16 @@ def _named(path, table):
             f"no list at {path}: see `python -m sslnb.download --list`"
         ) from error
     except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
-        raise ValueError(f"{path} is no list of clips: {error}") from error
+        raise ValueError(f"{path} is no list of clips: {error}; {FORMS}") from error
     if not found:
-        raise ValueError(f"{path} is no list of clips: it is empty")
+        raise ValueError(f"{path} is no list of clips: it is empty; {FORMS}")
     return found
 
 
 def _clip_of(number, row):
-    if len(row) == 4 and row[1].strip().isdecimal():  # vggsound.csv
+    if len(row) == 4:  # vggsound.csv
+        if not row[1].strip().isdecimal():
+            raise ValueError(f"line {number}: {','.join(row)[:60]!r} has no start")
         row = [f"{row[0].strip()}_{int(row[1]):06d}"]
     try:
         return clip_name(row[0])

@@ -1,6 +1,6 @@
 """Pictures and sounds as the model's inputs (notebook 01).
 
-Reading is Pillow's and libsndfile's work, resampling and mel filters are
+Reading is Pillow's, libsndfile's and FFmpeg's work, resampling and mel filters are
 torchaudio's; this file fixes the choices and refuses what it cannot make right.
 
     >>> image = load_image("dog.jpg", size=96)        # (3, 96, 96) in [0, 1]
@@ -20,6 +20,8 @@ import torch
 import torchaudio
 from PIL import Image, ImageOps
 
+from sslnb.decode import read_sound
+
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as the release normalises
 STD = (0.229, 0.224, 0.225)
 # How far floats may go beyond [0, 1] and [-1, 1]. Bicubic resizing overshoots an edge
@@ -28,6 +30,7 @@ STD = (0.229, 0.224, 0.225)
 # floats go much further, unless they are all but silent.
 PIXELS = (-0.5, 1.5)
 SAMPLES = (-8.0, 8.0)
+UNRECOGNISED = 1  # libsndfile's code for a format that it does not know
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,17 @@ def load_audio(path, config=LAPTOP_AUDIO):
     """A sound as (config.samples,): channels averaged, resampled, cut or tiled.
 
     A longer file gives its middle; a shorter one is repeated, as the release
-    does. Silence stays silence. OSError names a file that cannot be read,
+    does. wav, flac, ogg, mp3 and what else libsndfile reads; m4a, mp4, webm
+    and what else FFmpeg reads, of which the best sound track. Silence stays silence. OSError names a file that cannot be read,
     ValueError one with no samples, with samples that are not numbers or far
     beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
     """
     try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
+        wave, rate = _read_audio(path)
+    except (OSError, soundfile.LibsndfileError, ValueError) as error:
         raise OSError(
-            f"{path} is missing, damaged or no sound that libsndfile reads "
-            f"(wav, flac, ogg, mp3): {error}"
+            f"{path} is missing, damaged or no sound that libsndfile or FFmpeg reads "
+            f"(wav, flac, ogg, mp3, m4a, mp4 and others): {error}"
         ) from error
     if len(wave) == 0:
         raise ValueError(f"{path} holds no samples")
@@ -131,6 +135,16 @@ def load_audio(path, config=LAPTOP_AUDIO):
     wave = torchaudio.functional.resample(wave, ratio.numerator, ratio.denominator)
     _check_range(wave, f"samples of {path}", SAMPLES, "floats in [-1, 1], or integers")
     return fit_length(wave, config.samples)
+
+
+def _read_audio(path):
+    """Samples (T, channels) float32 and their rate."""
+    try:
+        return soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        if error.code != UNRECOGNISED:
+            raise
+    return read_sound(path)
 
 
 def fit_length(wave, samples):

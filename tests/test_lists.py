@@ -109,6 +109,10 @@ def test_vggsound_csv_is_a_list_and_has_classes(write):
     ("a.txt", "a.jpg\nb.jpg\na.mp4\n", "line 3: a is there a second time"),
     ("a.txt", "a.jpg\n<html>\n", "line 2: '<html>' is no name"),
     ("a.csv", "a,1\n\"[{\",2\n", "line 2"),
+    ("a.csv", "---g-f_I2yQ\t1\train\ttest\n", "line 1: .* is no name"),
+    ("a.csv", "id,start,label,split\n", "line 1: 'id,start,label,split' has no start"),
+    ("a.csv", "---g-f_I2yQ,1.0,rain,test\n", "line 1: '---g-f_I2yQ,1.0,rain,test' has no"),
+    ("a.txt", "---g-f_I2yQ,1,rain,test\n", "line 1: .* is of a table, .* end in .csv"),
     ("a.txt", b"\xff\xd8\xff\xe0\x00\x10JFIF", "no list of clips"),
 ])
 def test_what_is_no_list_is_named(write, name, content, message):
@@ -116,6 +120,7 @@ def test_what_is_no_list_is_named(write, name, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_list(path)
     assert str(path) in str(caught.value)
+    assert "need one clip a line, or a .csv with the clip first" in str(caught.value)
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):

@@ -3,10 +3,13 @@
 import json
 import pickle
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 from torchvision.models import resnet18
@@ -300,6 +303,19 @@ def test_predict_takes_pixels_and_samples_as_integers():
     torch.testing.assert_close(
         model.predict(pixels, samples), model.predict(pixels / 255, samples / 32768)
     )
+
+
+def test_the_readmes_example_runs_in_any_folder(tmp_path, monkeypatch):
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    example = readme.read_text("utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (200, 150), "sienna").save("dog.jpg")
+    soundfile.write("dog.wav", np.random.default_rng(0).uniform(-1, 1, 16_000), 16_000)
+    names = {}
+    exec(example, names)
+    assert names["response"].shape == (12, 12) and names["response"].isfinite().all()
+    unused = {name for name in names if example.count(name) == 1}
+    assert not unused - {"response", "__builtins__"}
 
 
 def test_predict_refuses_a_wave_of_another_length():
