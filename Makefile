@@ -34,9 +34,9 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .PHONY: run test lab doctor install store bench lock clean
 
 run: $(STAMP)
-	@$(BIN)/python -m sslnb.doctor --quiet
+	@$(BIN)/python -m sslnb.series.doctor --quiet
 	@echo "Running the notebooks into runs/: about 15 minutes on two CPU cores."
-	@$(BIN)/python -m sslnb.run $(ARGS)
+	@$(BIN)/python -m sslnb.series.run $(ARGS)
 
 test: $(STAMP)
 	@echo "Running every check: about 25 minutes on two CPU cores."
@@ -49,11 +49,11 @@ lab: $(STAMP)
 
 # Tells what is missing, so it must not need an install
 doctor:
-	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m sslnb.doctor
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m sslnb.series.doctor
 
 # Execute the notebooks in place, as they are committed
 store: $(STAMP)
-	@$(BIN)/python -m sslnb.run --store $(ARGS)
+	@$(BIN)/python -m sslnb.series.run --store $(ARGS)
 
 # Every benchmark in turn, into benchmarks/ledger.jsonl, and the README's table
 bench: $(STAMP)
@@ -74,7 +74,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "error: no $(PYTHON); on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(PYTHON) -m sslnb.doctor --install --quiet $(if $(TORCH_INDEX),--cpu)
+	@$(PYTHON) -m sslnb.series.doctor --install --quiet $(if $(TORCH_INDEX),--cpu)
 	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (2 GB where CPU-only)."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \

@@ -63,7 +63,7 @@ def pytest_collectstart(collector):
 def pytest_configure(config):
     """nbval's kernels are those that stored the outputs: same paths, threads, no GPU."""
     if config.getoption("nbval", False):
-        from sslnb.run import kernel_environment
+        from sslnb.series.run import kernel_environment
 
         environment = kernel_environment(cpu=True)
         environment.__enter__()

@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from sslnb.prepare import prepare
+from sslnb.data.field.prepare import prepare_videos
 
 SECONDS, FPS, SIZE = 10, 30, (640, 360)
 GROUP = 5 * FPS  # frames between keyframes, as YouTube has them
@@ -65,7 +65,7 @@ def make_videos(folder, count):
 
 
 def ours(videos, out, workers):
-    report = prepare(videos, out, workers, progress=False)
+    report = prepare_videos(videos, out, workers, progress=False)
     assert not report.failures, report
 
 

@@ -8,7 +8,7 @@ import time
 from statistics import median
 
 from benchmarks.ledger import record
-from sslnb.soundstamps import compose
+from sslnb.data.soundstamps import compose
 
 TARGET = 150  # scenes a second: 4,000 of them in under half a minute
 

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.ledger import record
-from sslnb.annotations import Annotation, read_annotations
+from sslnb.data.field.annotations import Annotation, read_annotations
 from sslnb.localise.maps import open_maps, simulated_maps
 from sslnb.localise.report import evaluate
 

@@ -19,15 +19,15 @@ import torch
 from PIL import Image
 
 from benchmarks.ledger import record
-from sslnb.layouts import open_folder
-from sslnb.soundstamps import compose
-from sslnb.store import open_store, pack
+from sslnb.data.field.layouts import open_folder
+from sslnb.data.soundstamps import compose
+from sslnb.data.store.clips import open_store, pack
 
 BATCH = 64
 
 
 def make_clips(root, count):
-    """Clips as `sslnb.prepare` makes them: jpg of 340 × 256, wav of 10 s at 16 kHz."""
+    """Clips as `sslnb.data.field.prepare` makes them: jpg of 340 × 256, wav of 10 s at 16 kHz."""
     for name in ("frames", "audio"):
         (root / name).mkdir()
     for index in range(count):

@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from benchmarks.ledger import ROOT, machine, rows
 from sslnb import localise
-from sslnb.checkpoint import states
 from sslnb.data import load_scenes
 from sslnb.files import DATA
 from sslnb.model import SoundLocaliser
-from sslnb.recipe import TABLE_1, recipe
-from sslnb.train import SCENES, load_training, train
+from sslnb.training.checkpoint import states
+from sslnb.training.loop import SCENES, load_training, train
+from sslnb.training.recipe import TABLE_1, TrainConfig
 
 TABLE = DATA / "table_1.jsonl"
 SCORED = 300  # scenes of each split, as in notebook 06
@@ -44,7 +44,7 @@ def main():
         for name in options.models:
             if any((row["model"], row["seed"]) == (name, seed) for row in rows(TABLE)):
                 continue
-            config, folder = recipe("laptop", model=name, seed=seed), options.out
+            config, folder = TrainConfig.from_preset("laptop", model=name, seed=seed), options.out
             folder = folder / (name if seed == 0 else f"{name}-{seed}")
             for metrics in train(config, clips, val, folder, bool(states(folder))):
                 print(f"{folder.name} epoch {metrics['epoch']}: "

@@ -8,7 +8,7 @@ the picture and the sound, in fp32 and contiguous memory. It is written anew fro
 equations and tables, and must have the same loss and gradients.
 
 First the step alone, on clips that lie on the device. Then end to end: the loop of
-sslnb/train.py from a packed store, frames of 256², against the reference that takes
+sslnb/training/loop.py from a packed store, frames of 256², against the reference that takes
 its batches out of the same store, one after the other.
 """
 
@@ -26,18 +26,22 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ledger import record
-from sslnb import augment, feed
-from sslnb.data import load_scenes
-from sslnb.feed import Feed
-from sslnb.media import RELEASE_AUDIO, fit_length, normalise, spectrogram
+from sslnb import augment
+from sslnb.data import RELEASE_AUDIO, fit_length, load_scenes, normalise, spectrogram
+from sslnb.data.store.clips import open_store, pack_scenes
 from sslnb.model import SoundLocaliser
-from sslnb.parallel import device as here
-from sslnb.recipe import recipe
-from sslnb.step import (
-    Branches, compile_encoders, draw_views, loss_of_batch, mask_sounds,
+from sslnb.training import feed
+from sslnb.training.feed import Feed
+from sslnb.training.loop import embed_sounds, train
+from sslnb.training.parallel import device as here
+from sslnb.training.recipe import TrainConfig
+from sslnb.training.step import (
+    Branches,
+    compile_encoders,
+    draw_views,
+    loss_of_batch,
+    mask_sounds,
 )
-from sslnb.store import open_store, pack_scenes
-from sslnb.train import embed_sounds, train
 
 # Dense bf16 operations a second, as the maker states them.
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -75,7 +79,7 @@ class Step:
         torch.manual_seed(0)
         self.plain = kind == "reference"
         precision = "fp32" if kind in ("reference", "fp32") else "bf16"
-        self.config = recipe("paper", precision=precision)
+        self.config = TrainConfig.from_preset("paper", precision=precision)
         usual = torch.contiguous_format if self.plain else torch.channels_last
         self.memory = memory or usual
         self.model = SoundLocaliser.from_preset("paper").to(device)
@@ -174,7 +178,7 @@ def end_to_end(batch, rounds, steps, compiled, device):
             pack_scenes("train", batch * steps, folder / "store", size=256)
         clips = open_store(folder / "store")
         plain = Step("reference", device)
-        config = recipe("paper", batch=batch, epochs=rounds + 1)
+        config = TrainConfig.from_preset("paper", batch=batch, epochs=rounds + 1)
         val = load_scenes("val", 2, 224, RELEASE_AUDIO.samples)
         moments = []
 

@@ -5,7 +5,7 @@
 `path/to/stamps` holds cutouts.tsv, sounds.tsv, backgrounds.tsv and wild.tsv with
 the files that they name. What is taken, what is dropped and which split each
 file belongs to is decided here and nowhere else; it is written into the tables
-beside the files, which is all that `sslnb.soundstamps` reads.
+beside the files, which is all that `sslnb.data.soundstamps` reads.
 
 Sounds are low-passed at 4 kHz (half of the raw files end near there, so that
 bandwidth alone would tell recordings apart), faded for 10 ms at both ends (so

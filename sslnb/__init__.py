@@ -1,20 +1,16 @@
 """Self-supervised sound localisation by transformation invariance and equivariance.
 
-Files in the order of the notebooks; nothing imports from a later one:
+What the paper is about stands here, one idea a file; each package says what it holds.
 
-    files                                   whole files or none
-    decode, media, soundstamps              01  videos, pictures, sounds, scenes
-    prepare, annotations, lists, layouts,   01  the field's data: from videos to clips,
-    download                                    truth, splits, folders, where to get them
-    data, arrays, packing, store            01  clips as tensors, in memory or packed
-    augment                                 02  transformations, drawn and applied
-    losses, release, model                  03, 04  the two losses, published weights,
-                                                encoders and response map
-    localise                                06  evaluation; training validates with it
-    recipe, parallel, checkpoint, feed,     05  settings, several processes, stop and go,
-    step, train                                 batches, one step, the loop
-    retrieve                                07  retrieval
-    plot, augment_widget, widgets,          figures, controls and exercises of notebooks
-    video_widget, check
-    pages, run, doctor                      the commands behind `make`
+    data       01  images, sounds and clips; the field's data; packed stores
+    augment    02  transformations, drawn once, then applied to image, map or sound
+    losses     03, 04  the invariance and the equivariance loss
+    model      03, 04  two encoders and the response map between them
+    release    03, 04  the authors' published weights
+    training   05  settings, one step, the loop
+    localise   06  evaluation, response maps, videos
+    retrieve   07  retrieval
+    teach      figures, widgets and exercises of the notebooks
+    series     running the notebooks
+    files      where the data lies; atomic writes
 """

@@ -74,7 +74,7 @@ def apply_appearance(images, draw):
     turned = draw["hue"] != 0
     if turned.any():
         images = images.clone()
-        images[turned] = turn_hue(images[turned], draw["hue"][turned])
+        images[turned] = rotate_hue(images[turned], draw["hue"][turned])
     images = torch.where(column["grey"], grey(images), images)
     return blur(images, draw["sigma"])
 
@@ -85,7 +85,7 @@ def grey(images):
     return torch.einsum("bchw,c->bhw", images, weights)[:, None]
 
 
-def turn_hue(images, turns):
+def rotate_hue(images, turns):
     """Turn every colour's hue by `turns` (B,) of the circle; HSV is kept otherwise."""
     high, low = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
     chroma = high - low

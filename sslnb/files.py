@@ -1,6 +1,6 @@
 """Where what ships with the series lies; files that are there whole or not at all.
 
-    >>> with whole("runs/metrics.json") as temporary:
+    >>> with atomic_write("runs/metrics.json") as temporary:
     ...     temporary.write_text("{}")
 
     >>> with locked("runs/.lock", "another run is at work in runs"):
@@ -18,7 +18,7 @@ CHECKPOINT = DATA / "checkpoint"  # a trained model
 
 
 @contextmanager
-def whole(path):
+def atomic_write(path):
     """A temporary path beside `path`, with its ending, that takes its name at the end.
 
     Where the block fails, or the process is killed, what stood at `path` is as it was.
@@ -63,7 +63,7 @@ def _lies_at(file, path):
 
 
 def remove_leftovers(path):
-    """Delete what a process that was killed within `whole(path)` left beside `path`."""
+    """Delete what a process that was killed within `atomic_write(path)` left beside `path`."""
     path = Path(path)
     for part in path.parent.iterdir():
         found = re.fullmatch(rf"\.(\d+)\.{re.escape(path.name)}", part.name)

@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from sslnb.files import whole
-from sslnb.media import (
+from sslnb.data.media import (
     LAPTOP_AUDIO,
     RELEASE_AUDIO,
     AudioConfig,
@@ -26,6 +25,7 @@ from sslnb.media import (
     normalise,
     spectrogram,
 )
+from sslnb.files import atomic_write
 from sslnb.release import read_release
 
 
@@ -198,10 +198,10 @@ class SoundLocaliser(nn.Module):
         """Write model.safetensors and model.json (configuration and `card`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole(folder / "model.safetensors") as path:
+        with atomic_write(folder / "model.safetensors") as path:
             write(self.state_dict(), path)
         text = json.dumps({"model": asdict(self.config), **card}, indent=2)
-        with whole(folder / "model.json") as path:
+        with atomic_write(folder / "model.json") as path:
             path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod

@@ -14,7 +14,7 @@ import soundfile
 from av.video.frame import PictureType
 from PIL import Image
 
-from sslnb import soundstamps
+from sslnb.data import soundstamps
 
 CODECS = {
     "h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1",

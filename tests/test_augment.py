@@ -8,8 +8,19 @@ from scipy import stats
 from torchvision.transforms.v2 import functional as tv
 
 from sslnb.augment import (
-    Appearance, Geometric, Mask, affine, apply_appearance, apply_mask, blur, grey, mix,
-    mixing_weight, most_similar, turn_hue, warp,
+    Appearance,
+    Geometric,
+    Mask,
+    affine,
+    apply_appearance,
+    apply_mask,
+    blur,
+    grey,
+    mix,
+    mixing_weight,
+    most_similar,
+    rotate_hue,
+    warp,
 )
 
 MANY = 20_000  # draws: shares are then known to ± 0.015 (four standard deviations)
@@ -50,17 +61,17 @@ def test_colour_jitter_is_torchvisions_with_a_factor_for_every_sample(name, adju
 def test_hue_of_greys_and_of_pure_colours():
     red, green, blue = torch.eye(3)[:, :, None, None]
     third = torch.full((1,), 1 / 3)
-    torch.testing.assert_close(turn_hue(red[None], third)[0], green)
-    torch.testing.assert_close(turn_hue(green[None], third)[0], blue)
-    torch.testing.assert_close(turn_hue(blue[None], third)[0], red)
+    torch.testing.assert_close(rotate_hue(red[None], third)[0], green)
+    torch.testing.assert_close(rotate_hue(green[None], third)[0], blue)
+    torch.testing.assert_close(rotate_hue(blue[None], third)[0], red)
     plain = some(1, 1, 4, 4).expand(1, 3, 4, 4)
-    torch.testing.assert_close(turn_hue(plain, third), plain)
+    torch.testing.assert_close(rotate_hue(plain, third), plain)
 
 
 def test_hue_turned_there_and_back_and_all_the_way_round():
     images, turns = some(5, 3, 6, 6), torch.tensor([0.1, -0.1, 0.3, 0.5, 0.02])
-    torch.testing.assert_close(turn_hue(turn_hue(images, turns), -turns), images)
-    torch.testing.assert_close(turn_hue(images, torch.ones(5)), images)
+    torch.testing.assert_close(rotate_hue(rotate_hue(images, turns), -turns), images)
+    torch.testing.assert_close(rotate_hue(images, torch.ones(5)), images)
 
 
 def test_grey_is_torchvisions_in_all_three_channels():

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as TF
 from PIL import Image
 
-from sslnb import widgets
 from sslnb.augment import Geometric, affine, warp
-from sslnb.data import load_scenes
+from sslnb.data import load_scenes, normalise, spectrogram
 from sslnb.losses import equivariance_loss
-from sslnb.media import normalise, spectrogram
 from sslnb.model import SoundLocaliser
+from sslnb.teach import widgets
 
 EDGE = 1e-3  # of a cell: what the module forgives at the outer centres
 FLIP = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 from torchvision.models import resnet18
 
-from sslnb.media import LAPTOP_AUDIO, normalise, spectrogram
+from sslnb.data import LAPTOP_AUDIO, normalise, spectrogram
 from sslnb.model import PRESETS, ModelConfig, SoundLocaliser, encoder, respond, smooth
 
 

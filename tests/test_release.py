@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 
-from sslnb.media import MEAN, RELEASE_AUDIO, STD, load_audio, load_image, spectrogram
+from sslnb.data import MEAN, RELEASE_AUDIO, STD, load_audio, load_image, spectrogram
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.release import published_name, read_release
 

@@ -13,28 +13,6 @@
 The commands of `python -m sslnb.localise` are score (report), maps (respond), video.
 """
 
-from sslnb.localise.metrics import (
-    HALF,
-    PROTOCOL,
-    SIZE,
-    as_truth,
-    baselines,
-    boxes_to_truth,
-    ceiling,
-    centred_disc,
-    ciou,
-    mask_ciou,
-    median_mask,
-    peak_hit,
-    resize,
-    respond_to,
-    score,
-    summarise,
-    truth_of,
-)
+import lazy_loader
 
-__all__ = [
-    "HALF", "PROTOCOL", "SIZE", "as_truth", "baselines", "boxes_to_truth", "ceiling",
-    "centred_disc", "ciou", "mask_ciou", "median_mask", "peak_hit", "resize",
-    "respond_to", "score", "summarise", "truth_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

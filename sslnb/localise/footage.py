@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from av.stream import Disposition
 
-from sslnb.decode import (
+from sslnb.data.decode import (
     NO_AUDIO,
     NO_VIDEO,
     UNDECODABLE,
@@ -35,7 +35,7 @@ from sslnb.decode import (
     decode,
     read_packets,
 )
-from sslnb.media import fit_length
+from sslnb.data.media import fit_length
 
 CLOCK = 90_000  # ticks a second: two frames within one are one
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslnb.annotations import SIZE, truth_of
+from sslnb.data.field.annotations import SIZE, truth_of
 
 UNREADABLE = (
     ValueError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile,

@@ -10,8 +10,8 @@ moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 import torch
 import torch.nn.functional as F
 
-from sslnb.annotations import SIZE, boxes_to_truth, refuse_reversed
-from sslnb.media import fit_length
+from sslnb.data.field.annotations import SIZE, boxes_to_truth, refuse_reversed
+from sslnb.data.media import fit_length
 
 HALF = SIZE * SIZE // 2
 PROTOCOL = """\
@@ -92,7 +92,7 @@ def mask_ciou(mask, truth):
     return inside / union.clamp(min=1e-6)  # an empty mask on an empty truth scores 0
 
 
-def ceiling(truth):
+def oracle(truth):
     """Best cIoU (N,) that any mask of half the picture can reach on truth (N, 224, 224)."""
     weights = torch.as_tensor(truth).float().flatten(1).sort(1, descending=True).values
     inside = weights[:, : HALF - 1].sum(1)  # p > sort(p)[HALF] keeps HALF - 1 pixels
@@ -100,7 +100,7 @@ def ceiling(truth):
     return inside / (weights.sum(1) + outside)
 
 
-def centred_disc(count=1):
+def centre_prior(count=1):
     """Maps (count, 224, 224) that fall off from the centre: a guess with no model."""
     axis = torch.arange(SIZE) - (SIZE - 1) / 2
     return -(axis[:, None].square() + axis.square()).sqrt().expand(count, SIZE, SIZE)
@@ -178,6 +178,6 @@ def score(responses, clips):
 def baselines(clips):
     """What to set beside every model: a centred disc, the ceiling of half a picture."""
     return {
-        "centred disc": score(centred_disc(len(clips)), clips),
-        "best half-image": summarise(ceiling(truth_of(clips))),
+        "centre prior": score(centre_prior(len(clips)), clips),
+        "oracle": summarise(oracle(truth_of(clips))),
     }

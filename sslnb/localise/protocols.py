@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sslnb.annotations import SIZE
-from sslnb.localise.metrics import HALF, centred_disc
+from sslnb.data.field.annotations import SIZE
+from sslnb.localise.metrics import HALF, centre_prior
 
 PIXELS = SIZE * SIZE
 TOP_QUARTER = PIXELS // 4  # pixels whose mean is a clip's confidence (SLAVC)
@@ -169,7 +169,7 @@ def measure(maps, truth, protocol):
         mask = exceeds((p + 1) / 2, np.full(len(p), 0.5), protocol.strict)
     mask &= lively
     adaptive = exceeds(p, ranked[np.arange(len(p)), rank], strict=False) & lively
-    disc = centred_disc()[0].numpy().reshape(1, PIXELS)
+    disc = centre_prior()[0].numpy().reshape(1, PIXELS)
     order = np.sort(disc[0])
     half = exceeds(disc, order[[HALF]], protocol.strict)
     top = ranked[:, PIXELS - TOP_QUARTER :].mean(1, dtype=np.float64)

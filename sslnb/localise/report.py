@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sslnb.annotations import (
+from sslnb.data.field.annotations import (
     SIZE,
     Damage,
     damage,
@@ -51,7 +51,7 @@ class Report:
     """What `evaluate` finds; `print` it to read it.
 
     scores: name -> Score, fractions. by_size: small to huge (and "no box") -> name ->
-    Score. baselines: "centred disc" and "best half-image" -> name -> fraction.
+    Score. baselines: "centre prior" and "oracle" -> name -> fraction.
     per_clip: a table with a row for each annotated clip; a missing clip's row is empty.
     missing: annotated clips without a map; unknown: maps without an annotation;
     constant: maps that point nowhere. threshold: of the negative-audio metrics.
@@ -177,9 +177,9 @@ def _columns(table):
 def _baselines(table):
     names = {"ciou": "disc_ciou", "adaptive": "disc_adaptive", "hit": "disc_hit"}
     disc = _columns(pd.DataFrame({key: table[name] for key, name in names.items()}))
-    found = {"centred disc": disc}
+    found = {"centre prior": disc}
     if table["ceiling"].notna().all():  # a mask of any size has none
-        found["best half-image"] = {
+        found["oracle"] = {
             **of_ciou(table["ceiling"].to_numpy()), "mean IoU": table["ceiling"],
         }
     return {

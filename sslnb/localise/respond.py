@@ -4,7 +4,7 @@
         --annotations vggss.json --out maps.npz
     python -m sslnb.localise score --responses maps.npz --annotations vggss.json
 
-The folder has any layout of sslnb/layouts.py. Frames are squashed to the model's size
+The folder has any layout of sslnb/data/field/layouts.py. Frames are squashed to the model's size
 and sounds cut or tiled to its length. A file that cannot be read is an error that names
 it, or with `--skip-damaged` a clip less; no other clip takes its place. What has no map,
 and why, stands in a table beside the maps.
@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sslnb.annotations import shortened
-from sslnb.files import whole
-from sslnb.layouts import open_folder
-from sslnb.media import load_audio, load_image
+from sslnb.data.field.annotations import shortened
+from sslnb.data.field.layouts import open_folder
+from sslnb.data.media import load_audio, load_image
+from sslnb.files import atomic_write
 from sslnb.model import SoundLocaliser
 
 HELP = "a model's response maps for a folder of clips, as .npz"
@@ -63,7 +63,7 @@ def run(options):
     write_maps(options.out, maps)
     lacking = {**folder.missing, **damaged}
     table = options.out.with_suffix(".missing.tsv")
-    with whole(table) as part:
+    with atomic_write(table) as part:
         rows = [f"{name}\t{' '.join(why.split())}\n" for name, why in lacking.items()]
         part.write_text("clip\twhy\n" + "".join(rows), encoding="utf-8")
     if damaged:
@@ -133,7 +133,7 @@ def _read_ahead(config, clips, ahead):
 def write_maps(path, maps):
     """Write {clip: (h, w)} as .npz, which has its name only once it is whole."""
     # numpy.savez would take a clip called "file" for its own argument
-    with whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+    with atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name, values in maps.items():
             with archive.open(f"{name}.npy", "w") as entry:
                 np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)

@@ -3,7 +3,7 @@
     >>> print("\\n".join(paragraphs(report)))          # which is print(report)
 """
 
-from sslnb.annotations import shortened
+from sslnb.data.field.annotations import shortened
 from sslnb.localise.intervals import percent
 
 
@@ -26,7 +26,7 @@ def paragraphs(report):
     yield (f"Masks cover {covered.min():.1f} to {covered.max():.1f} % of the frame, "
            f"{covered.mean():.1f} % on average; {(covered == 0).sum():,} are empty, "
            f"{(covered == 100).sum():,} are the whole frame.")
-    ceiling = report.baselines.get("best half-image", {}).get("cIoU", 1)
+    ceiling = report.baselines.get("oracle", {}).get("cIoU", 1)
     if report.scores["cIoU"].value > ceiling:
         yield ("cIoU exceeds what masks of half the frame can reach: the maps have\n"
                "plateaus at their median, so that their masks are not half the frame.")

@@ -32,8 +32,8 @@ from matplotlib import colormaps
 from PIL import Image
 from tqdm import tqdm
 
-from sslnb.decode import UNDECODABLE, ClipError, decode
-from sslnb.files import CHECKPOINT, remove_leftovers, whole
+from sslnb.data.decode import UNDECODABLE, ClipError, decode
+from sslnb.files import CHECKPOINT, atomic_write, remove_leftovers
 from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
 from sslnb.model import SoundLocaliser
 
@@ -86,7 +86,7 @@ def heat_video(model, path, out, fps=None, progress=lambda frames, **about: fram
         file.seek(0)
         frames = read_frames(source, fps)
         frames = progress(frames, total=count, desc="video", unit="frame")
-        with whole(poster) as picture, whole(out) as part:
+        with atomic_write(poster) as picture, atomic_write(out) as part:
             frames = _heated(frames, file, shape, low, high)
             _write(source, part, _posed(frames, best, picture),
                    count / (source.seconds or 1))  # one frame may have no duration

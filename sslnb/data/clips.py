@@ -1,0 +1,145 @@
+"""Clips as tensors, and whether training saw what it is scored on (notebook 01).
+
+    >>> clips = load_scenes("test", 200, image_size=96)
+    >>> clips.images.shape, clips.waves.shape
+    (torch.Size([200, 3, 96, 96]), torch.Size([200, 48000]))
+    >>> len(leaks(read_list("vggss_144k.txt"), read_annotations("vggss.json")).clips)
+    3709
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from sslnb.data import soundstamps
+from sslnb.data.field.lists import clip_name, source_video
+from sslnb.data.media import fit_length
+
+
+@dataclass(frozen=True)
+class Clips:
+    """N pictures with their sounds and the truth.
+
+    names, labels: N strings each; images (N, 3, S, S) uint8; waves (N, T) int16;
+    boxes: for each clip its boxes, normalised (x0, y0, x1, y1); masks (N, 224, 224)
+    bool: the visible pixels of what sounds. Of real clips, a label or a clip's boxes
+    are None where they are not known, and so are the masks of all.
+    """
+
+    names: list
+    labels: list
+    images: torch.Tensor
+    waves: torch.Tensor
+    boxes: list
+    masks: torch.Tensor | None
+
+    def __len__(self):
+        return len(self.names)
+
+    def part(self, rows):
+        """The clips of a slice; their tensors share this one's memory."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Clips(**{k: v if v is None else v[rows] for k, v in values.items()})
+
+    def fingerprint(self, sampled=48):
+        """What tells these clips from others, as {what: value} of JSON's types.
+
+        The number of clips, and digests of their names, of their boxes, and of each
+        tensor: its shape, its dtype and `sampled` evenly spaced rows. Of clips on the
+        disk only these rows are read, so a change in another row goes unnoticed.
+        """
+        count = min(sampled, len(self))
+        rows = torch.arange(count) * (len(self) - 1) // max(count - 1, 1)
+        found = {"number": len(self), "names": _digest(json.dumps(self.names).encode()),
+                 "boxes": _digest(json.dumps(self.boxes).encode())}
+        for name in ("images", "waves", "masks"):
+            tensor, content = getattr(self, name), b"none"
+            if tensor is not None:
+                content = f"{tuple(tensor.shape)} {tensor.dtype} ".encode()
+                content += tensor.index_select(0, rows).numpy().tobytes()
+            found[name] = _digest(content)
+        return found
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def load_scenes(split, count=None, image_size=96, samples=48_000, seed=0,
+                progress=lambda scenes: scenes):
+    """`count` SoundStamps scenes of a split (all of `wild` by default) as Clips.
+
+    `samples` other than 48,000 tiles or cuts each wave; `progress` wraps the
+    iterator of scenes (`tqdm`, for one).
+    """
+    end = soundstamps.length(split)
+    if count is None and end is None:
+        raise ValueError(f"{split} has no end: say how many scenes")
+    if count is not None and count < 1:
+        raise ValueError(f"count is {count}; need 1 or more scenes")
+    scenes = soundstamps.compose_many(
+        split, seed, count if count is not None else end, image_size, progress=progress
+    )
+    waves = torch.from_numpy(np.stack([scene.wave for scene in scenes]))
+    return Clips(
+        names=[f"{split}/{seed}/{index}" for index in range(len(scenes))],
+        labels=[scene.class_name for scene in scenes],
+        images=torch.from_numpy(
+            np.stack([scene.image for scene in scenes])
+        ).permute(0, 3, 1, 2).contiguous(),
+        waves=fit_length(waves, samples),
+        boxes=[scene.boxes for scene in scenes],
+        masks=torch.from_numpy(np.stack([scene.mask for scene in scenes])),
+    )
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Test clips that training sees, in the order of the test list.
+
+    clips: those that the training list holds; videos: those of whose source video it
+    holds any clip, so all of `clips` and those with another start.
+    """
+
+    clips: tuple
+    videos: tuple
+
+
+def leaks(train, test):
+    """Leaks of a test list into a training list: names of clips, in any spelling.
+
+    ValueError where either is one text and not a collection of names.
+    """
+    train, test = (_names(names) for names in (train, test))
+    seen, videos = set(train), set(map(source_video, train))
+    return Leaks(
+        clips=tuple(clip for clip in test if clip in seen),
+        videos=tuple(clip for clip in test if source_video(clip) in videos),
+    )
+
+
+def refuse_leaks(train, test, allow=False):
+    """The Leaks of a test list into a training list; ValueError where a clip leaks.
+
+    With `allow` they are only returned. So are other clips of one source video: two
+    VGG-SS clips share theirs with the paper's own training list.
+    """
+    test = _names(test)
+    found = leaks(train, test)
+    if found.clips and not allow:
+        raise ValueError(
+            f"{len(found.clips):,} of the {len(test):,} test clips are in the training "
+            f"list, {', '.join(found.clips[:3])} among them: scores on them would say "
+            "nothing. Train on a list without them, or go on deliberately with "
+            "allow=True and say so beside the scores"
+        )
+    return found
+
+
+def _names(names):
+    if isinstance(names, str):
+        raise ValueError(f"{names!r} is no list of names: read one with lists.read_list")
+    return [clip_name(name) for name in names]

@@ -1,0 +1,293 @@
+"""From videos to clips: a centre frame and mono 16 kHz audio of each (notebook 01).
+
+    python -m sslnb.prepare VIDEOS OUT                # as many workers as cores
+    python -m sslnb.prepare VIDEOS OUT --size 256     # smaller frames
+
+VIDEOS holds VGGSound files, `<11-character id>_<start, 6 digits>.mp4` (.webm and
+.mkv too), in folders of any depth. Of each come OUT/frames/<clip>.jpg, in the
+video's size: the frame on show when half of it has played. And OUT/audio/<clip>.wav,
+16-bit: all of its sound. Other videos, such as .avi, are listed as failed: in some of
+those containers a truncated file cannot be told from an intact one.
+
+After a kill, the same command goes on: a file has its final name only once it is
+whole, and clips that have both files are not read again. What failed, and why, is
+printed and stands in OUT/failed.tsv; such clips leave neither file, and are tried
+again by the next run.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
+from itertools import islice
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from sslnb.data.decode import RATE, ClipError, read_clip
+from sslnb.files import atomic_write, locked
+
+SUFFIXES = (".mp4", ".webm", ".mkv")
+OTHERS = frozenset(  # videos too: not read, but listed as failed
+    ".3gp .asf .avi .flv .m2ts .m4v .mov .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
+)
+NAME = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}")  # YouTube's id, second of the start
+QUALITY = 95  # of the JPEG: a frame of 640 x 360 takes about 60 kB
+ROWS = 40  # of the failures that are printed; failed.tsv has all
+# beside decode's reasons
+NO_NAME, TWO_FILES, CONTAINER = "no VGGSound name", "two files", "other container"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file, relative to the folder of videos, that gave no clip, and why."""
+
+    file: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found: clips made now, clips that were there already, failures."""
+
+    made: int
+    kept: int
+    failures: tuple
+
+    def __str__(self):
+        """Counts, then a table of the failures, of at most ROWS of them."""
+        total = self.made + self.kept + len(self.failures)
+        kinds = Counter(failure.reason for failure in self.failures)
+        rows = [("file", "why", ""), *map(astuple, self.failures[:ROWS])]
+        width = max(len(file) for file, _, _ in rows)
+        lines = [f"{file:<{width}}  {why:<17} {detail}".rstrip()
+                 for file, why, detail in rows]
+        rest = len(self.failures) - ROWS
+        return "\n".join([
+            f"{total:,} files: {self.made:,} made, {self.kept:,} there already, "
+            f"{len(self.failures):,} failed",
+            *(f"{count:>8,} {reason}" for reason, count in kinds.most_common()),
+            *(["", *lines] if self.failures else []),
+            *([f"… and {rest:,} more, in failed.tsv"] if rest > 0 else []),
+        ])
+
+
+def prepare_clip(video, out, size=None):
+    """Write frames/<clip>.jpg and audio/<clip>.wav of one video into folder `out`.
+
+    Both folders must be there. ClipError where the video gives no clip: then
+    neither file is left, nor one of an earlier run. `size` as `read_clip` has it.
+    """
+    frame, audio = _files(out, Path(video).stem)
+    try:
+        image, wave = read_clip(video, size)
+    except ClipError:
+        _discard(out, Path(video).stem)
+        raise
+    with atomic_write(audio) as path:
+        soundfile.write(path, wave, RATE, "PCM_16")
+    with atomic_write(frame) as path:
+        image.save(path, quality=QUALITY)
+
+
+def _files(out, clip):
+    return Path(out, "frames", f"{clip}.jpg"), Path(out, "audio", f"{clip}.wav")
+
+
+def _discard(out, clip):
+    for path in _files(out, clip):
+        path.unlink(missing_ok=True)
+
+
+def prepare_videos(videos, out, workers=None, size=None, progress=True):
+    """Make the clips of a folder of videos that folder `out` lacks; a Report.
+
+    `workers` processes, by default as many as there are cores; in a script, call
+    it under `if __name__ == "__main__"`. `size` as `read_clip` has it. ValueError:
+    no videos, or `out` was begun with another size. OSError: files that cannot be
+    written, another run at work in `out`, or (ChildProcessError) a worker that
+    died. What is made by then is kept.
+    """
+    videos, out = Path(videos).absolute(), Path(out).absolute()  # for the workers
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    if workers < 1 or (size is not None and size < 1):
+        raise ValueError(f"workers is {workers} and size {size}; need 1 or more")
+    files, failures = _listed(videos)
+    made = 0
+    with _held(out, size):
+        (out / "failed.tsv").unlink(missing_ok=True)  # of an earlier run
+        for failure in failures:
+            if failure.reason == TWO_FILES:
+                _discard(out, Path(failure.file).stem)
+        frames, audio = ({path.stem for path in Path(out, folder).iterdir()}
+                         for folder in ("frames", "audio"))
+        waiting = [file for file in files if file.stem not in frames & audio]
+        kept = len(files) - len(waiting)
+        with tqdm(total=len(files), initial=kept, unit="clip",
+                  disable=not progress) as bar:
+            with closing(_results(waiting, out, size, workers)) as results:
+                for file, error in results:
+                    made += error is None
+                    failures += [Failure(_name(file, videos), *error)] if error else []
+                    bar.update()
+        report = Report(made, kept, tuple(sorted(failures, key=astuple)))
+        with atomic_write(out / "failed.tsv") as path:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                table = csv.writer(file, delimiter="\t", lineterminator="\n")
+                table.writerow(("file", "reason", "detail"))
+                table.writerows(map(astuple, report.failures))
+    return report
+
+
+def _listed(videos):
+    """Files of which clips can be made, and a list of Failures: those of which not."""
+    if not videos.is_dir():
+        raise NotADirectoryError(f"{videos} is no folder; need one of videos")
+    found = sorted(path for path in videos.rglob("*") if not path.is_dir()
+                   and path.suffix.lower() in OTHERS.union(SUFFIXES))
+    if not found:
+        raise ValueError(f"no {', '.join(SUFFIXES)} in {videos}")
+    counts = Counter(path.stem for path in found if path.suffix.lower() in SUFFIXES)
+    files, failures = [], []
+    for path in found:
+        if path.suffix.lower() in OTHERS:
+            failures.append(Failure(_name(path, videos), CONTAINER, "need one of "
+                                    f"{', '.join(SUFFIXES)}; convert or move it"))
+        elif not NAME.fullmatch(path.stem):
+            failures.append(Failure(_name(path, videos), NO_NAME, "need <11-character "
+                                    f"id>_<start, 6 digits>{path.suffix}"))
+        elif counts[path.stem] > 1:
+            failures.append(Failure(_name(path, videos), TWO_FILES, "one of "
+                                    f"{counts[path.stem]} of this clip; keep one"))
+        else:
+            files.append(path)
+    return files, failures
+
+
+def _name(path, folder):
+    """A path within a folder as text, also where its bytes are none."""
+    return str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def _held(out, size):
+    """Folder `out`, ready and this run's alone; swept of half-written files.
+
+    A file in it is locked and says which size its frames have. The lock of a
+    killed run is gone with it.
+    """
+    for folder in ("frames", "audio"):
+        Path(out, folder).mkdir(parents=True, exist_ok=True)
+    busy = f"another run is at work in {out}; wait for its end, or choose another folder"
+    with locked(out / "prepare.json", busy) as file:
+        file.seek(0)
+        found, settings = file.read().decode(), json.dumps({"size": size})
+        if found not in ("", settings):
+            raise ValueError(f"{out} was begun with {found}, this run has {settings}; "
+                             "give it the same, or another folder")
+        if not found:
+            file.write(settings.encode())
+            file.flush()
+        _sweep(out)
+        try:
+            yield
+        finally:
+            _sweep(out)
+
+
+def _sweep(out):
+    """Remove what `whole` leaves where a process is killed."""
+    for pattern in (".[0-9]*.failed.tsv", "frames/.[0-9]*.jpg", "audio/.[0-9]*.wav"):
+        for path in out.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _results(files, out, size, workers):
+    """Makes clips in processes; yields (file, None or (reason, detail)) of each."""
+    waiting, running = iter(files), {}
+    # not forked: a notebook's process has threads, which do not survive that
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin) as pool:
+        try:
+            while True:
+                with _interrupts_held():  # workers, which start here, inherit this
+                    for file in islice(waiting, 2 * workers - len(running)):
+                        running[pool.submit(_make, file, out, size)] = file
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    error = future.result()
+                    yield running.pop(future), error
+        except BrokenProcessPool as error:
+            names = ", ".join(sorted(file.name for file in running.values()))
+            raise ChildProcessError(
+                f"a worker died (killed, or out of memory?) near {names}. What is made "
+                "is kept: run again, with fewer workers if memory ran out; if it always "
+                "ends near the same file, move that file away"
+            ) from error
+
+
+@contextmanager
+def _interrupts_held():
+    """Ctrl-C is for the run, not for its workers; here it waits for the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin():
+    """A worker ends when the run does, also when that is killed."""
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _make(file, out, size):
+    try:
+        prepare_clip(file, out, size)
+    except ClipError as error:
+        return error.reason, error.detail
+    return None
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m sslnb.data.field.prepare", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("videos", help="folder of VGGSound files")
+    parser.add_argument("out", help="folder for frames, audio and failed.tsv")
+    parser.add_argument("--workers", type=int, help="processes (default: cores)")
+    parser.add_argument("--size", type=int, help="pixels of a frame's shorter side, at "
+                        "most\n(default: as in the video)")
+    parser.add_argument("--strict", action="store_true",
+                        help="exit with status 1 if a clip failed")
+    options = parser.parse_args(arguments)
+    try:
+        report = prepare_videos(options.videos, options.out, options.workers, options.size)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; what is made is kept: the same command goes on")
+    print(report)
+    if options.strict and report.failures:
+        sys.exit(f"error: {len(report.failures)} failed, and --strict was given")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Pictures and sounds as the model's inputs (notebook 01).
+
+Reading is Pillow's, libsndfile's and FFmpeg's work, resampling and mel filters are
+torchaudio's; this file fixes the choices and refuses what it cannot make right.
+
+    >>> image = load_image("dog.jpg", size=96)        # (3, 96, 96) in [0, 1]
+    >>> wave = load_audio("dog.ogg", LAPTOP_AUDIO)    # (48000,) in [-1, 1]
+    >>> spectrogram(wave[None], LAPTOP_AUDIO).shape   # (1, 1, 64, 120)
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from PIL import Image, ImageOps
+
+from sslnb.data.decode import read_sound
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as the release normalises
+STD = (0.229, 0.224, 0.225)
+# How far floats may go beyond [0, 1] and [-1, 1]. Bicubic resizing overshoots an edge
+# by 0.19 and a corner by 0.41; images normalised for a network go further. Lossy codecs
+# and resampling reach about 2, and noise of standard deviation 1 reaches 5; integers as
+# floats go much further, unless they are all but silent.
+PIXELS = (-0.5, 1.5)
+SAMPLES = (-8.0, 8.0)
+UNRECOGNISED = 1  # libsndfile's code for a format that it does not know
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """How a wave becomes a spectrogram: decibels of a mel power spectrum.
+
+    Bands of power are 10 log10(max(power, 1e-10)); then `floor` dB becomes 0 and
+    `floor + span` dB becomes 1 (span 1, floor 0: plain decibels).
+    `silence` is what no sound at all reads after that: the value that masks fill in.
+    """
+
+    sample_rate: int = 16_000  # Hz
+    seconds: float = 3.0
+    n_fft: int = 1024
+    hop: int = 400  # samples: 25 ms
+    n_mels: int = 64
+    f_max: float = 4_000.0  # Hz; SoundStamps is silent above
+    frames: int = 120
+    floor: float = -30.0  # dB: where the noise of SoundStamps lies
+    span: float = 60.0  # dB
+    clip: bool = True  # below the floor is the floor
+    normalized: bool = False  # divide power by that of the window, Σ w²
+
+    @property
+    def samples(self):
+        return round(self.sample_rate * self.seconds)
+
+    @property
+    def silence(self):
+        """What no sound at all reads in a spectrogram."""
+        value = (-100.0 - self.floor) / self.span
+        return max(value, 0.0) if self.clip else value
+
+
+LAPTOP_AUDIO = AudioConfig()
+# The release: reference settings of the published weights, 257 x 670.
+RELEASE_AUDIO = AudioConfig(
+    seconds=10.0, n_fft=512, hop=239, n_mels=257, f_max=8_000.0, frames=670,
+    floor=0.0, span=1.0, clip=False, normalized=True,
+)
+
+
+def load_image(path, size, resample="bilinear"):
+    """A picture, squashed to a square, as (3, size, size) in [0, 1].
+
+    Greyscale becomes RGB, transparency is laid on white, a camera's rotation
+    tag is obeyed. Squashed, not cropped: the boxes of the benchmarks are given
+    in shares of the whole frame. resample: "bilinear" or, as the release does,
+    "bicubic". OSError names a file that cannot be read.
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}; need 1 or more pixels")
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode == "F":
+                raise ValueError("its pixels are floats; save it with 8 or 16 bits")
+            if image.mode.startswith("I"):  # 16-bit greyscale, of either byte order
+                pixels = np.asarray(image, dtype=np.float32)
+                image = Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image)
+            image = image.convert("RGB").resize(
+                (size, size), Image.Resampling[resample.upper()]
+            )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no picture at {path}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(
+            f"{path} is damaged or no picture that can be read: {error}"
+        ) from error
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
+def load_audio(path, config=LAPTOP_AUDIO):
+    """A sound as (config.samples,): channels averaged, resampled, cut or tiled.
+
+    A longer file gives its middle; a shorter one is repeated, as the release
+    does. wav, flac, ogg, mp3 and what else libsndfile reads; m4a, mp4, webm
+    and what else FFmpeg reads, of which the best sound track. Silence stays silence. OSError names a file that cannot be read,
+    ValueError one with no samples, with samples that are not numbers or far
+    beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
+    """
+    try:
+        wave, rate = _read_audio(path)
+    except (OSError, soundfile.LibsndfileError, ValueError) as error:
+        raise OSError(
+            f"{path} is missing, damaged or no sound that libsndfile or FFmpeg reads "
+            f"(wav, flac, ogg, mp3, m4a, mp4 and others): {error}"
+        ) from error
+    if len(wave) == 0:
+        raise ValueError(f"{path} holds no samples")
+    if not np.isfinite(wave).all():
+        raise ValueError(f"{path} holds samples that are not finite numbers")
+    if rate < 1_000:
+        raise ValueError(f"{path} has a sample rate of {rate} Hz; need 1000 or more")
+    wave = torch.from_numpy(wave).mean(1)
+    # 44,117 to 16,000 Hz would take a filter of gigabytes; 943 to 342 is as good
+    ratio = Fraction(rate, config.sample_rate).limit_denominator(500)
+    wave = torchaudio.functional.resample(wave, ratio.numerator, ratio.denominator)
+    _check_range(wave, f"samples of {path}", SAMPLES, "floats in [-1, 1], or integers")
+    return fit_length(wave, config.samples)
+
+
+def _read_audio(path):
+    """Samples (T, channels) float32 and their rate."""
+    try:
+        return soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        if error.code != UNRECOGNISED:
+            raise
+    return read_sound(path)
+
+
+def fit_length(wave, samples):
+    """The middle `samples` of a wave (…, T), repeated first if it is shorter."""
+    length = wave.shape[-1]
+    if length == 0:
+        raise ValueError("the wave holds no samples")
+    if length < samples:
+        repeats = [1] * (wave.ndim - 1) + [-(-samples // length)]
+        return wave.repeat(repeats)[..., :samples]
+    start = (length - samples) // 2
+    return wave[..., start : start + samples]
+
+
+def check_images(images):
+    """Refuse what are no images (B, 3, H, W), floats in [0, 1] or uint8.
+
+    Floats may overshoot to `PIXELS`. TypeError for what is no tensor, ValueError for
+    another shape, dtype or range, and for what is not finite. The host waits for a GPU.
+    """
+    _check_type(images, "images", torch.uint8)
+    _check_shape(images)
+    _check_range(images, "images", PIXELS, "floats in [0, 1], or uint8")
+
+
+def _check_shape(images):
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images have shape {tuple(images.shape)}; need (B, 3, H, W)")
+
+
+def _check_type(values, name, integers):
+    if not isinstance(values, torch.Tensor):
+        raise TypeError(f"{name} are a {type(values).__name__}; need a torch.Tensor: "
+                        "torch.from_numpy of an array, torch.stack of a list")
+    if values.dtype != integers and not values.is_floating_point():
+        raise ValueError(f"{name} are {values.dtype}; need floats or {integers}")
+
+
+def _check_range(values, name, limits, need):
+    """Of floats; integers of the right dtype cannot be out of range."""
+    if not values.is_floating_point() or not values.numel():
+        return
+    low, high = torch.stack(torch.aminmax(values)).tolist()  # one wait for a GPU
+    if not math.isfinite(high - low):
+        raise ValueError(f"{name} hold values that are not finite numbers; need {need}")
+    if low < limits[0] or high > limits[1]:
+        raise ValueError(f"{name} run from {low:.6g} to {high:.6g}; need {need}")
+
+
+@lru_cache
+def _mel(config, device):
+    with warnings.catch_warnings():
+        # 257 bands on 257 bins leave some empty: the release's choice
+        warnings.filterwarnings("ignore", message="At least one mel filterbank")
+        return torchaudio.transforms.MelSpectrogram(
+            config.sample_rate, n_fft=config.n_fft, hop_length=config.hop,
+            n_mels=config.n_mels, f_max=config.f_max, power=2,
+            normalized=config.normalized,
+        ).to(device)
+
+
+def spectrogram(waves, config=LAPTOP_AUDIO):
+    """Waves (B, samples), float in [-1, 1] or int16, to (B, 1, n_mels, frames).
+
+    Floats may overshoot to `SAMPLES`. TypeError for what is no tensor, ValueError for
+    another shape, length, dtype or range, and for samples that are not finite.
+    """
+    _check_type(waves, "waves", torch.int16)
+    if waves.ndim != 2 or waves.shape[1] != config.samples:
+        raise ValueError(
+            f"waves have shape {tuple(waves.shape)}; need (B, {config.samples}): "
+            f"{config.seconds:g} s at {config.sample_rate} Hz (see fit_length)"
+        )
+    _check_range(waves, "waves", SAMPLES, "floats in [-1, 1], or int16")
+    if waves.dtype == torch.int16:
+        waves = waves / 32768
+    power = _mel(config, waves.device)(waves.float())[..., : config.frames]
+    decibels = 10 * power.clamp(min=1e-10).log10()
+    scaled = (decibels - config.floor) / config.span
+    return (scaled.clamp(min=0) if config.clip else scaled)[:, None]
+
+
+def normalise(images):
+    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range.
+
+    ValueError for another shape or dtype. The range is not looked at, since training
+    would wait for the GPU in every step: `SoundLocaliser.fit`, and so `predict`, does.
+    """
+    _check_type(images, "images", torch.uint8)
+    _check_shape(images)
+    if images.dtype == torch.uint8:
+        images = images / 255
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(STD, device=images.device)[:, None, None]
+    return (images - mean) / std

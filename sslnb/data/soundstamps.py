@@ -1,0 +1,360 @@
+"""SoundStamps: the embedded benchmark, composed scene by scene (notebook 01).
+
+A scene is a photograph of one sounding object and up to two silent ones on a
+background, with three seconds of the sounding object's recording. Everything
+about a scene follows from (split, seed, index) by integer arithmetic, so it is
+the same in every process and on every machine, and its truth is exact.
+
+    >>> scene = compose("test", seed=0, index=3, size=96)
+    >>> scene.image.shape, scene.wave.shape, scene.mask.shape
+    ((96, 96, 3), (48000,), (224, 224))
+
+Sizes of objects follow VGG-SS. All objects of a scene follow one law, so that
+neither size, place nor order tells which of them sounds: only the sound does.
+"""
+
+import csv
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image, ImageFilter, ImageOps
+
+from sslnb.files import DATA
+
+ROOT = DATA / "soundstamps"
+SPLITS = ("train", "val", "test", "unseen", "open", "wild")
+RATE = 16_000  # Hz
+SECONDS = 3
+CANVAS = 224  # scenes are composed, and their truth is given, at this size
+# The smallest photographs are 100 px, so a scene holds no more detail than
+# this many pixels across: object and background are equally sharp at any size.
+DETAIL = 112
+
+# Share of the frame that the truth of VGG-SS covers, as (quantile, share);
+# the two ends are ours.
+AREA = (
+    (0, 0.012), (0.05, 0.033), (0.10, 0.054), (0.25, 0.121), (0.50, 0.253),
+    (0.75, 0.463), (0.90, 0.677), (0.95, 0.780), (1, 0.950),
+)
+CROWDED = 0.75  # scenes above this quantile of size hold one object only
+SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
+LONGEST = 2.0  # an object's longer side in frames: at least half is in view
+HIDDEN = 0.35  # at most this share of an object's box is shared with any other
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene and its truth.
+
+    image (size, size, 3) uint8; wave (48000,) int16 at 16 kHz; mask (224, 224)
+    bool, the visible pixels of the sounding object (of its boxes in `wild`);
+    boxes, normalised (x0, y0, x1, y1): one, or several in `wild`; objects, the
+    visible masks of all objects, the sounding one first; names of what was used.
+    """
+
+    image: np.ndarray
+    wave: np.ndarray
+    mask: np.ndarray
+    boxes: tuple
+    class_name: str
+    silent: tuple
+    objects: tuple
+    photo: str
+    sound: str
+    background: str
+
+
+@lru_cache
+def table(name, root=ROOT):
+    """Rows of one of the tables: photos, sounds, backgrounds or wild."""
+    path = Path(root) / f"{name}.tsv"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: SoundStamps ships in the repository's data "
+            "folder; run from a full clone, or `git checkout -- data`"
+        )
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def classes(split="train"):
+    """Sorted names of the classes that sound in a split."""
+    source = "wild" if check_split(split) == "wild" else "photos"
+    return sorted({row["class"] for row in table(source) if _in(row, split)})
+
+
+def check_split(split):
+    """The split itself; ValueError where it is none of SPLITS."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
+    return split
+
+
+def _in(row, split):
+    """val and test show the objects and recordings of train in new scenes."""
+    owner = "train" if split in ("val", "test") else split
+    return split == "wild" or row["split"] == owner
+
+
+@lru_cache
+def _photos(split):
+    photos = {}
+    for row in table("photos"):
+        if _in(row, split):
+            photos.setdefault(row["class"], []).append(row["file"])
+    return photos
+
+
+@lru_cache
+def _recordings(split):
+    """class -> recording -> files: a recording is drawn first, then its note."""
+    recordings = {}
+    for row in table("sounds"):
+        if _in(row, split):
+            takes = recordings.setdefault(row["class"], {})
+            takes.setdefault(row["recording"], []).append(row["file"])
+    return recordings
+
+
+@lru_cache
+def _backgrounds(split):
+    return [row["file"] for row in table("backgrounds") if row["split"] == split]
+
+
+def _open_image(name):
+    try:
+        with Image.open(ROOT / name) as image:
+            image.load()
+            return image
+    except OSError as error:
+        raise OSError(f"{ROOT / name} cannot be read ({error}); restore it with "
+                      "`git checkout -- data`") from error
+
+
+@lru_cache(maxsize=None)
+def _cutout(name):
+    """RGBA photograph, cut to its object; its edge one pixel in, and soft."""
+    image = ImageOps.expand(_open_image(name).convert("RGBA"), 3)  # room to fade
+    alpha = image.getchannel("A")
+    alpha = alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
+    image.putalpha(alpha)
+    return image.crop(alpha.point(lambda a: 255 * (a > 127)).getbbox())
+
+
+@lru_cache(maxsize=None)
+def _background(name):
+    return _open_image(name).convert("RGB")
+
+
+@lru_cache(maxsize=None)
+def _sound(name):
+    try:
+        wave, rate = soundfile.read(ROOT / name, dtype="int16")
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{ROOT / name} cannot be read ({error}); restore it with "
+                      "`git checkout -- data`") from error
+    assert rate == RATE and wave.ndim == 1, f"{name}: {rate} Hz, {wave.ndim}-d"
+    return wave
+
+
+def area_at(quantile):
+    """Share of the frame at a quantile of VGG-SS's sizes, piecewise linear."""
+    for (q0, s0), (q1, s1) in zip(AREA, AREA[1:]):
+        if q0 <= quantile <= q1:
+            return s0 + (s1 - s0) * (quantile - q0) / (q1 - q0)
+    raise ValueError(f"quantile {quantile} is not in [0, 1]")
+
+
+def _extent(photo, share):
+    """Width and height in frames that show `share` of the frame; may exceed 1."""
+    width, height = _cutout(photo).size
+    scale = (share / (width * height)) ** 0.5
+    if scale * max(width, height) > 1:  # the longer side is cut by the frame
+        scale = share / min(width, height)
+    return scale * width, scale * height
+
+
+def _draw_object(rng, split, share, taken=()):
+    """(class, photograph, extent) of an object that can show this share."""
+    photos = _photos(split)
+    names = sorted(set(photos) - set(taken))
+    while True:
+        name = rng.choice(names)
+        photo = rng.choice(photos[name])
+        extent = _extent(photo, share)
+        if max(extent) <= LONGEST:
+            return name, photo, extent
+
+
+def _place(rng, extent):
+    """Box (x0, y0, x1, y1) in frames; a side longer than the frame spans it."""
+    starts = [rng.uniform(min(0, 1 - side), max(0, 1 - side)) for side in extent]
+    return (*starts, starts[0] + extent[0], starts[1] + extent[1])
+
+
+def _hidden(box, others):
+    """Largest share of what is in view of `box` that one of `others` covers."""
+    def overlap(a, b):
+        sides = (min(a[k + 2], b[k + 2], 1) - max(a[k], b[k], 0) for k in (0, 1))
+        width, height = (max(0, side) for side in sides)
+        return width * height
+
+    return max((overlap(box, other) / overlap(box, box) for other in others), default=0)
+
+
+def _layout(rng, split):
+    """Objects as (class, photograph, box), the sounding one first."""
+    quantile = rng.random()
+    crowd = 0 if quantile > CROWDED else rng.choice(SILENT)
+    objects = [_draw_object(rng, split, area_at(quantile))]
+    for _ in range(crowd):
+        share = area_at(CROWDED * rng.random())
+        objects.append(_draw_object(rng, split, share, [o[0] for o in objects]))
+    while True:
+        for _ in range(20):
+            boxes = [_place(rng, extent) for _, _, extent in objects]
+            if all(
+                _hidden(box, boxes[:k] + boxes[k + 1:]) <= HIDDEN
+                for k, box in enumerate(boxes)
+            ):
+                return [(o[0], o[1], box) for o, box in zip(objects, boxes)]
+        objects.pop()  # they do not fit: one silent object fewer
+
+
+def _cut_square(rng, image):
+    """A square cut of a photograph, 0.4 to 1 of its shorter side, maybe flipped.
+
+    At least DETAIL pixels: a smaller cut would be more blurred than the objects.
+    """
+    smallest = max(0.4, DETAIL / min(image.size))
+    side = round(min(image.size) * rng.uniform(smallest, 1))
+    x, y = (rng.randrange(extent - side + 1) for extent in image.size)
+    square = image.resize((CANVAS, CANVAS), Image.BILINEAR, (x, y, x + side, y + side))
+    return square.transpose(Image.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
+
+
+def _paint(rng, canvas, photo, box):
+    """Paint a photograph into its box; the alpha (224, 224) that it left."""
+    image = _cutout(photo)
+    if rng.random() < 0.5:
+        image = image.transpose(Image.FLIP_LEFT_RIGHT)
+    x0, y0, x1, y1 = (round(CANVAS * edge) for edge in box)
+    image = image.resize((max(1, x1 - x0), max(1, y1 - y0)), Image.BILINEAR)
+    canvas.paste(image, (x0, y0), image)
+    alpha = Image.new("L", canvas.size)
+    alpha.paste(image.getchannel("A"), (x0, y0))
+    return np.asarray(alpha) > 127
+
+
+def _box_of(mask):
+    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return tuple(int(edge) / CANVAS for edge in edges)
+
+
+def _noise(rng, shape, scale):
+    """Integers, nearly normal, of standard deviation 0.58 * scale."""
+    count = int(np.prod(shape))
+    raw = np.random.PCG64(rng.getrandbits(64)).random_raw(-(-count // 2))
+    four = raw.astype("<u8").view(np.uint8).reshape(4, -1)[:, :count]
+    total = four.sum(0, dtype=np.int16).astype(np.int32) - 510
+    return (total * scale // 256).reshape(shape)
+
+
+def _finish(rng, canvas, size):
+    """The canvas at the wanted size, with noise over objects and background."""
+    canvas = canvas.resize((min(size, DETAIL),) * 2, Image.BOX)
+    if size > DETAIL:
+        canvas = canvas.resize((size, size), Image.BICUBIC)
+    pixels = np.asarray(canvas) + _noise(rng, (size, size, 3), 4)
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def _draw_wave(rng, split, class_name):
+    """Three seconds of a recording of the class, and the file that it is from.
+
+    A longer recording is cut around its loudest moment, so that no clip is silent.
+    """
+    takes = _recordings(split)[class_name]
+    name = rng.choice(takes[rng.choice(sorted(takes))])
+    wave, samples = _sound(name), RATE * SECONDS
+    start = rng.randrange(len(wave))
+    if len(wave) >= samples:
+        loudest = int(np.abs(wave.astype(np.int32)).argmax())
+        first, last = max(0, loudest - samples + 1), min(loudest, len(wave) - samples)
+        start = rng.randrange(first, last + 1)
+    repeats = -(-(start + samples) // len(wave))
+    wave = np.tile(wave, repeats)[start : start + samples].astype(np.int32)
+    wave = wave * rng.randrange(300, 1000) // 1000
+    return (wave + _noise(rng, wave.shape, 60)).astype(np.int16), name
+
+
+def length(split):
+    """Number of scenes: None where there is no end (all but `wild`)."""
+    return len(table("wild")) if check_split(split) == "wild" else None
+
+
+def compose(split, seed, index, size):
+    """The scene (split, seed, index) at `size` × `size` pixels.
+
+    Raises ValueError for an unknown split, a negative number or, in `wild`, an
+    index past the last photograph; OSError names a file that is damaged.
+    """
+    if check_split(split) == "wild" and index >= length("wild"):
+        raise ValueError(f"index {index}: wild has {length('wild')} photographs")
+    if seed < 0 or index < 0 or size < 8:
+        raise ValueError(f"seed {seed}, index {index} must be ≥ 0, size {size} ≥ 8")
+    rng = random.Random(f"SoundStamps/{split}/{seed}/{index}")
+    return (_compose_wild if split == "wild" else _compose)(rng, split, index, size)
+
+
+def _compose(rng, split, index, size):
+    layout = _layout(rng, split)
+    background = rng.choice(_backgrounds(split))
+    canvas = _cut_square(rng, _background(background))
+    masks = [None] * len(layout)
+    for k in rng.sample(range(len(layout)), len(layout)):  # back to front
+        painted = _paint(rng, canvas, layout[k][1], layout[k][2])
+        masks = [m if m is None else m & ~painted for m in masks]
+        masks[k] = painted
+    class_name, photo, _ = layout[0]
+    wave, sound = _draw_wave(rng, split, class_name)
+    return Scene(
+        image=_finish(rng, canvas, size), wave=wave, mask=masks[0],
+        boxes=(_box_of(masks[0]),), class_name=class_name,
+        silent=tuple(name for name, _, _ in layout[1:]), objects=tuple(masks),
+        photo=photo, sound=sound, background=background,
+    )
+
+
+def _compose_wild(rng, split, index, size):
+    row = table("wild")[index]
+    boxes = tuple(map(tuple, json.loads(row["boxes"])))
+    mask = np.zeros((CANVAS, CANVAS), bool)
+    for x0, y0, x1, y1 in boxes:
+        mask[int(CANVAS * y0) : int(CANVAS * y1), int(CANVAS * x0) : int(CANVAS * x1)] = True
+    image = _open_image(row["file"]).convert("RGB").resize((size, size), Image.BOX)
+    wave, sound = _draw_wave(rng, split, row["class"])
+    return Scene(
+        image=np.asarray(image), wave=wave, mask=mask, boxes=boxes,
+        class_name=row["class"], silent=(), objects=(mask,),
+        photo=row["file"], sound=sound, background=row["file"],
+    )
+
+
+def compose_many(split, seed, count, size, start=0, progress=lambda scenes: scenes):
+    """Scenes start … start + count - 1, composed on two threads, in order.
+
+    `progress` wraps the iterator (`tqdm`, for one).
+    """
+    with ThreadPoolExecutor(2) as pool:
+        scenes = pool.map(
+            lambda index: compose(split, seed, index, size), range(start, start + count)
+        )
+        return list(progress(scenes))

@@ -1,0 +1,249 @@
+"""Run the series: execute notebooks, and make their pages.
+
+    python -m sslnb.run                       # 01 to 07, into runs/
+    python -m sslnb.run 05 06 --out mine      # two of them
+    python -m sslnb.run 05 -p epochs 3        # with another parameter
+    python -m sslnb.run --store 03 04         # in place, as they are committed
+
+A run writes the executed notebooks, an HTML page of each, and index.html with
+the outputs of the cells tagged `key`. A parameter that a notebook does not know,
+or of another kind than its default, is an error, before anything is executed.
+"""
+
+import argparse
+import ast
+import os
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+from sslnb.series.pages import Done, page, without_widgets, write_index
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+TIMEOUT = 1_800  # seconds that one cell may take
+FAILURES = (papermill.PapermillExecutionError, CellControlSignal, DeadKernelError)
+
+
+
+def notebooks(numbers=()):
+    """Paths of the series in order, or of those that begin with one of the numbers."""
+    every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not every:
+        raise ValueError(f"no notebooks in {NOTEBOOKS}; run from a full clone")
+    names = [n.zfill(2) if n.isdigit() else Path(n).stem for n in numbers]
+    for given, name in zip(numbers, names):
+        if not any(path.stem == name or path.name[:2] == name for path in every):
+            known = ", ".join(path.stem for path in every)
+            raise ValueError(f"no notebook {given!r}; known are {known}")
+    return [p for p in every if not names or p.stem in names or p.name[:2] in names]
+
+
+def parameters_of(notebook):
+    """{name: default} of a notebook's one cell tagged `parameters`: literals only."""
+    notebook = Path(notebook)
+    cells = [cell for cell in nbformat.read(notebook, 4).cells
+             if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{notebook.name} has {len(cells)} cells tagged `parameters`; "
+                         "need one")
+    found, source = {}, cells[0].source
+    for line in ast.parse(source).body:
+        try:
+            (target,) = line.targets
+            found[target.id] = ast.literal_eval(line.value)
+        except (AttributeError, ValueError) as error:
+            text = source.splitlines()[line.lineno - 1]
+            raise ValueError(f"{notebook.name}: {text!r} in the cell tagged `parameters` "
+                             "is no `name = literal`") from error
+    return found
+
+
+def fit_parameters(notebook, given):
+    """Parameters as a notebook takes them; ValueError where it does not.
+
+    Texts, as the command line gives them, are read as Python literals where the
+    default is no text. A whole number will do where the default is a float.
+    """
+    known, name = parameters_of(notebook), Path(notebook).name
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; "
+                         f"known are {', '.join(known) or 'none'}")
+    return {key: _fit(f"{name}: parameter {key}", value, known[key])
+            for key, value in given.items()}
+
+
+def _fit(what, value, default):
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            pass  # a text, then: right only where the default is None
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        raise ValueError(f"{what} is {value!r}; need {type(default).__name__}, "
+                         f"as its default {default!r} is")
+    return value
+
+
+@contextmanager
+def kernel_environment(cpu=False):
+    """Kernels that start in here are the same for everybody.
+
+    They import this very module, with no user's startup files, plotting backend,
+    packages or kernels, and sum in two threads. `cpu`: they see no accelerator,
+    as when the outputs were stored.
+    """
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="sslnb-") as profile:
+        settings = Path(profile, "profile_default", "ipython_kernel_config.py")
+        settings.parent.mkdir()
+        settings.write_text("c.IPKernelApp.log_level = 40  # errors")
+        for name in ("MPLBACKEND", "JUPYTER_PATH", "PYTHONSTARTUP", "PYTHONHOME",
+                     "PYTHONWARNINGS", "PYTHONSAFEPATH"):
+            os.environ.pop(name, None)
+        os.environ.update(
+            PYTHONPATH=str(ROOT), PYTHONNOUSERSITE="1", IPYTHONDIR=profile,
+            JUPYTER_PREFER_ENV_PATH="1", OMP_NUM_THREADS="2", MKL_NUM_THREADS="2",
+            **({"CUDA_VISIBLE_DEVICES": ""} if cpu else {}),
+        )
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def execute(source, target, parameters=None, cpu=False, progress=False):
+    """Execute a notebook through papermill, with every parameter checked first."""
+    parameters = fit_parameters(source, parameters or {})
+    with kernel_environment(cpu):
+        papermill.execute_notebook(
+            str(source), str(target), parameters, cwd=str(Path(source).parent),
+            progress_bar=progress, execution_timeout=TIMEOUT, kernel_name="python3",
+        )
+
+
+def store(path):
+    """Execute a notebook in place, as nbval will, and keep only what a page needs."""
+    book = nbformat.read(path, 4)
+    with kernel_environment(cpu=True):
+        NotebookClient(
+            book, timeout=600, kernel_name="python3",
+            resources={"metadata": {"path": str(Path(path).parent)}},
+        ).execute()
+    book.metadata = nbformat.from_dict({
+        "kernelspec": {
+            "display_name": "Python 3", "language": "python", "name": "python3"
+        },
+        "language_info": {"name": "python"},
+    })
+    for cell in book.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    nbformat.write(without_widgets(book), path)
+
+
+def failure(notebook):
+    """Which cell stopped an executed notebook, as `cell 7: ValueError: …`."""
+    code = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"
+            and "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    for number, cell in enumerate(code, 1):
+        errors = [o for o in cell.outputs if o.output_type == "error"]
+        if errors:
+            return f"cell {number}: {errors[0].ename}: {errors[0].evalue}"
+        if "shell.execute_reply" not in cell.metadata.get("execution", {}):
+            return (f"cell {number}: its kernel died (out of memory?) or it took "
+                    f"over {TIMEOUT:,} s")
+    return "after its last cell"
+
+
+def handed(source, out):
+    """What a run gives a notebook: 05 trains in full, and hands its model on."""
+    checkpoint = str(out / "checkpoint")
+    if source.name.startswith("05"):
+        from sslnb.training.loop import SCENES, VAL
+        from sslnb.training.recipe import TrainConfig  # torch: takes seconds
+
+        return {"scenes": SCENES, "val_scenes": VAL, "epochs": TrainConfig.epochs,
+                "out": checkpoint}
+    return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
+
+
+def series(out, numbers=(), parameters=None):
+    """Execute the series into `out`, with pages and an index; stops where one fails.
+
+    Returns where the index is, and what went wrong ("" where nothing did).
+    """
+    out = Path(out).resolve()
+    chosen = []
+    for source in notebooks(numbers):
+        given = handed(source, out) | (parameters or {})
+        chosen.append((source, fit_parameters(source, given)))
+    out.mkdir(parents=True, exist_ok=True)
+    done, terminal = [], sys.stderr.isatty()
+    for number, (source, given) in enumerate(chosen, 1):
+        # 06 or 07 alone: with the model that ships, unless this folder has one
+        if "checkpoint" in given and "checkpoint" not in (parameters or {}):
+            if not (out / "checkpoint" / "model.json").exists():
+                del given["checkpoint"]
+        target, started, problem = out / source.name, time.perf_counter(), ""
+        told = ", ".join(f"{k} = {v!r}" for k, v in given.items())
+        print(f"[{number}/{len(chosen)}] {source.stem}{told and f' with {told}'} …",
+              flush=True)
+        try:
+            execute(source, target, given, progress=terminal)
+        except FAILURES:
+            problem = f"{source.name}, {failure(target)}"
+        done.append(Done(source.stem, time.perf_counter() - started, problem))
+        page(target)
+        index = write_index(out, done)
+        if problem:
+            return index, problem
+        print(f"      {done[-1].seconds:.0f} s", flush=True)
+    return index, ""
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m sslnb.series.run", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("numbers", nargs="*", help="01 … 07; all by default")
+    parser.add_argument("--out", default=ROOT / "runs", help="folder to write into")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[],
+                        metavar=("NAME", "VALUE"), help="a parameter of the notebooks\n"
+                        "(a relative path counts from their folder)")
+    parser.add_argument("--store", action="store_true",
+                        help="execute in place, with the parameters as they stand")
+    options = parser.parse_args(arguments)
+    if options.store and options.parameter:
+        parser.error("--store keeps the parameters as they stand; leave out -p")
+    try:
+        if options.store:
+            for path in notebooks(options.numbers):
+                print(path.name, flush=True)
+                store(path)
+            return
+        index, problem = series(options.out, options.numbers, dict(options.parameter))
+    except FAILURES as error:
+        sys.exit(f"error: {path.name}: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped")
+    print(f"\nThe pages are at {index}")
+    if problem:
+        sys.exit(f"error: {problem}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,423 @@
+"""Exercises that say what is wrong.
+
+    >>> check("weighted_mean", my_weighted_mean)
+    ✗ weighted_mean: that is the plain mean of the map; weigh every cell by σ(logits)
+
+An exercise is its true function, a few inputs, and the mistakes that people make,
+each as a function that makes it: an answer that equals a mistake gets its message.
+"""
+
+from dataclasses import dataclass, field
+from typing import Callable
+
+import torch
+import torch.nn.functional as F
+
+from sslnb import augment, localise
+from sslnb.data import soundstamps
+from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
+from sslnb.losses import equivariance_loss, weighted_mean
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What is right, what to try it on, and what people get wrong."""
+
+    truth: Callable
+    inputs: Callable  # () -> list of argument tuples
+    mistakes: dict = field(default_factory=dict)  # message -> function
+
+
+def _random(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _mask_inputs():
+    """An object of loose parts, and one that the frame cuts."""
+    loose, cut = torch.zeros(2, 224, 224, dtype=torch.bool)
+    loose[40:90, 100:130] = loose[30, 120] = loose[60, 180] = True
+    cut[150:, :70] = True
+    return [(loose,), (cut,)]
+
+
+def _box(mask, last=1, share=224):
+    rows, columns = mask.nonzero().T
+    edges = columns.min(), rows.min(), columns.max() + last, rows.max() + last
+    return torch.tensor(edges) / share
+
+
+def _resolution(audio):
+    return torch.tensor([audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate])
+
+
+def _right(similarity, labels, k, itself=False, best_first=True):
+    """(N, k): are the k that each of N items finds of its own class?"""
+    if not itself:
+        last = -torch.inf if best_first else torch.inf
+        similarity = similarity.clone().fill_diagonal_(last)
+    order = similarity.argsort(dim=1, descending=best_first)[:, :k]
+    return (labels[order] == labels[:, None]).double()
+
+
+def _retrieval_inputs():
+    labels = torch.tensor([0, 1, 0, 2, 0, 1, 0, 1, 0, 2, 0, 1])
+    features = torch.nn.functional.normalize(_random(12, 6) - 0.5, dim=1)
+    return [(features @ features.T, labels.clone(), k) for k in (3, 5)]
+
+
+def _median(p):
+    return p.flatten().kthvalue(p.numel() // 2 + 1).values
+
+
+def _ciou(mask, g):
+    return (mask * g).sum() / (g.sum() + (mask & (g == 0)).sum())
+
+
+def _ciou_inputs():
+    """Two maps of twenty levels, so with ties, and truths that annotators dispute."""
+    inputs = []
+    for seed, (x, y) in enumerate([(30, 60), (90, 20)]):
+        p = (20 * _random(224, 224, seed=seed) ** 3).floor() / 19
+        g = torch.zeros(224, 224)
+        g[y : y + 90, x : x + 100] += 0.5
+        g[y + 20 : y + 120, x + 10 : x + 120] += 0.5
+        inputs.append((p, g))
+    return inputs
+
+
+def _trimap(similarity, epsilon, epsilon_negative, tau):
+    return {
+        "foreground": ((similarity - epsilon) / tau).sigmoid(),
+        "background": ((epsilon_negative - similarity) / tau).sigmoid(),
+    }
+
+
+def _cross_entropy(positive, others, temperature):
+    columns = torch.cat([positive[:, None], *others], 1) / temperature
+    return -columns.log_softmax(1)[:, 0].mean()
+
+
+def _contrast(means, background, temperature):
+    """Release form from its parts: means (B, B) over masks, background (B,)."""
+    own = torch.eye(len(means), dtype=torch.bool)
+    others = means.masked_fill(own, -torch.inf)
+    return _cross_entropy(means.diagonal(), [others, background[:, None]], temperature)
+
+
+def _theta_inputs():
+    """Six samples, half of them flipped."""
+    flip = torch.tensor([1.0, -1, 1, -1, -1, 1])
+    return [(_random(6) + 0.5, _random(6, 2, seed=1) - 0.5, _random(6, seed=2) - 0.3, flip)]
+
+
+def _similar_inputs():
+    """Twelve clips, two of them equal; and two that have nothing in common."""
+    several = torch.nn.functional.normalize(_random(12, 8) - 0.5, dim=1)
+    several[[3, 7]] = torch.tensor([0.5] * 4 + [0.0] * 4)  # exactly of length 1
+    return [(several,), (torch.tensor([[1.0, 0.0], [-0.8, 0.6]]),)]
+
+
+def _others(embeddings, diagonal):
+    return (embeddings @ embeddings.T).fill_diagonal_(diagonal)
+
+
+def _total_loss(loss_1, loss_2, response_1, response_2, theta, weight):
+    geo = equivariance_loss(response_1, response_2, theta)
+    return loss_1 + loss_2 + weight * geo
+
+
+def _total_loss_inputs():
+    generator = torch.Generator().manual_seed(0)
+    theta = augment.Geometric().draw(3, generator)
+    maps = _random(3, 6, 6), _random(3, 6, 6, seed=1)
+    return [(torch.tensor(1.5), torch.tensor(0.75), *maps, theta, 2.0)]
+
+
+def _moved_inputs():
+    """Maps under T_geo; under a turn and a shift; and where no cell is left."""
+    theta = augment.Geometric().draw(4, torch.Generator().manual_seed(0))
+    turn = torch.tensor([[[0.9, -0.3, 0.2], [0.3, 0.9, 0.1]]])
+    gone = torch.tensor([[[1.0, 0, 9], [0, 1, 9]]])
+    return [(4 * _random(len(t), 8, 8), 4 * _random(len(t), 8, 8, seed=1), t)
+            for t in (torch.cat([theta, turn]), turn, gone)]
+
+
+def _moved_loss(map_1, map_2, theta, reduce=None, share=1 - 1e-3):
+    """Eq. 10 with another mean, or with other cells that count."""
+    inside = augment.warp(torch.ones_like(map_1), theta) > share
+    squares = (map_2 - augment.warp(map_1, theta)).square() * inside
+    return squares.sum() / inside.sum().clamp(min=1) if reduce is None else reduce(squares)
+
+
+def _inverse(theta):
+    last = torch.tensor([0.0, 0, 1]).expand(len(theta), 1, 3)
+    return torch.cat([theta, last], 1).inverse()[:, :2]
+
+
+EXERCISES = {
+    "box_of": Exercise(
+        lambda mask: torch.tensor(soundstamps._box_of(mask.numpy())),
+        _mask_inputs,
+        {
+            "the right and lower edges lie after the last pixel: add 1":
+                lambda mask: _box(mask, last=0),
+            "x comes first, and x counts columns: the second axis of the mask":
+                lambda mask: _box(mask.T),
+            "those are pixels; divide by 224 to get shares of the frame":
+                lambda mask: _box(mask, share=1),
+            "that is (x, y, width, height); give the right and lower edges":
+                lambda mask: torch.cat([_box(mask)[:2], _box(mask)[2:] - _box(mask)[:2]]),
+        },
+    ),
+    "resolution": Exercise(
+        _resolution,
+        lambda: [(LAPTOP_AUDIO,), (RELEASE_AUDIO,)],
+        {
+            "frames follow each other by `hop` samples, not by the window's `n_fft`":
+                lambda a: torch.tensor([a.sample_rate / a.n_fft, a.n_fft / a.sample_rate]),
+            "bins go up to half of the sample rate: n_fft / 2 steps share it":
+                lambda a: _resolution(a) * torch.tensor([2.0, 1.0]),
+            "the bins of a spectrum are n_fft / 2 + 1, but its steps only n_fft / 2":
+                lambda a: torch.tensor(
+                    [a.sample_rate / 2 / (a.n_fft / 2 + 1), a.hop / a.sample_rate]),
+            "the second is a time: divide the samples by the sample rate":
+                lambda a: torch.tensor([a.sample_rate / a.n_fft, float(a.hop)]),
+            "first the step in hertz, then the step in seconds":
+                lambda a: _resolution(a).flip(0),
+        },
+    ),
+    "theta": Exercise(
+        augment.affine,
+        _theta_inputs,
+        {
+            "it turns the wrong way: R(φ) is [[cos φ, −sin φ], [sin φ, cos φ]]":
+                lambda s, t, a, f: augment.affine(s, t, -a, f),
+            "the flip comes before the turn: it multiplies the first column":
+                lambda s, t, a, f: augment.affine(s, t, a * f, f),
+            "the side is missing: it multiplies the turn":
+                lambda s, t, a, f: augment.affine(torch.ones_like(s), t, a, f),
+            "the side multiplies the turn, not the shift":
+                lambda s, t, a, f: augment.affine(s, s[:, None] * t, a, f),
+            "the angle comes in radians, not in degrees":
+                lambda s, t, a, f: augment.affine(s, t, a.deg2rad(), f),
+            "the flip is missing: it multiplies the first column":
+                lambda s, t, a, f: augment.affine(s, t, a, f.abs()),
+        },
+    ),
+    "most_similar": Exercise(
+        augment.most_similar,
+        _similar_inputs,
+        {
+            "cosines may be below zero: put −inf on the diagonal, not 0":
+                lambda e: _others(e, 0).argmax(1),
+            "every clip finds itself; put −inf on the diagonal first":
+                lambda e: (e @ e.T).argmax(1),
+            "that is how similar the clip is; return which it is: argmax, not max":
+                lambda e: _others(e, -torch.inf).amax(1),
+            "that is the least similar clip; take the largest cosine":
+                lambda e: (e @ e.T).argmin(1),
+            "of two equal clips the second best may be the clip itself; leave it out by −inf":
+                lambda e: (e @ e.T).topk(2).indices[:, 1],
+        },
+    ),
+    "weighted_mean": Exercise(
+        weighted_mean,
+        lambda: [(_random(2, 3, 4), 8 * _random(2, 3, 4, seed=1) - 4)],
+        {
+            "that is the plain mean of the map; weigh every cell by σ(logits)":
+                lambda s, z: s.mean((-2, -1)),
+            "that is the sum; divide by the sum of the weights":
+                lambda s, z: (z.sigmoid() * s).sum((-2, -1)),
+            "divide by the sum of the weights |m|, not by the number of cells":
+                lambda s, z: (z.sigmoid() * s).mean((-2, -1)),
+            "the weights are σ(logits), not a softmax of the logits":
+                lambda s, z: (z.flatten(-2).softmax(-1) * s.flatten(-2)).sum(-1),
+        },
+    ),
+    "trimap": Exercise(
+        _trimap,
+        lambda: [(_random(5, 6, seed=2), 0.65, 0.4, 0.03),
+                 (_random(2, 3, 4, seed=3), 0.6, 0.2, 0.1)],
+        {
+            "the background has a threshold of its own; 1 − foreground is the paper's":
+                lambda s, e, n, t: {
+                    "foreground": ((s - e) / t).sigmoid(),
+                    "background": 1 - ((s - e) / t).sigmoid()},
+            "the background is what lies below its threshold; turn the sign":
+                lambda s, e, n, t: {
+                    "foreground": ((s - e) / t).sigmoid(),
+                    "background": ((s - n) / t).sigmoid()},
+            "divide by tau inside of σ: it says how soft the edge is":
+                lambda s, e, n, t: {
+                    "foreground": (s - e).sigmoid(), "background": (n - s).sigmoid()},
+            "divide by tau; do not multiply":
+                lambda s, e, n, t: {
+                    "foreground": ((s - e) * t).sigmoid(),
+                    "background": ((n - s) * t).sigmoid()},
+            "those masks are hard, and give no gradient; σ makes them soft":
+                lambda s, e, n, t: {
+                    "foreground": (s > e).float(), "background": (s < n).float()},
+        },
+    ),
+    "contrast": Exercise(
+        _contrast,
+        lambda: [(_random(5, 5, seed=4), _random(5, seed=5), 0.07),
+                 (_random(3, 3, seed=6), _random(3, seed=7), 0.5)],
+        {
+            "divide every column by the temperature":
+                lambda s, n, t: _contrast(s, n, 1.0),
+            "divide by the temperature; do not multiply":
+                lambda s, n, t: _contrast(s, n, 1 / t),
+            "the own background is a column too: B + 1 in all":
+                lambda s, n, t: F.cross_entropy(s / t, torch.arange(len(s))),
+            "the own pair is there twice: leave k = i out of the others":
+                lambda s, n, t: _cross_entropy(s.diagonal(), [s, n[:, None]], t),
+            "the others and the background are summed inside one exponent: "
+            "that is eq. 7; give each its own":
+                lambda s, n, t: F.softplus(
+                    (s.sum(1) - 2 * s.diagonal() + n) / t).mean(),
+            "you contrast a sound with other images; s[i, k] is image i with sound k":
+                lambda s, n, t: _contrast(s.T, n, t),
+        },
+    ),
+    "precision_at_k": Exercise(
+        lambda s, y, k: _right(s, y, k).mean(),
+        _retrieval_inputs,
+        {
+            "every query finds itself first; leave it out before you rank":
+                lambda s, y, k: _right(s, y, k, itself=True).mean(),
+            "you return the least similar items; rank the highest cosine first":
+                lambda s, y, k: _right(s, y, k, best_first=False).mean(),
+            "that is A@K, which asks for one hit; P@K is the share of the K that are right":
+                lambda s, y, k: _right(s, y, k).amax(1).mean(),
+            "that is recall; divide by K, not by the number of right items there are":
+                lambda s, y, k: (
+                    _right(s, y, k).sum(1) / ((y == y[:, None]).sum(1) - 1)
+                ).mean(),
+            "that is the number of right items; divide by K":
+                lambda s, y, k: _right(s, y, k).sum(1).mean(),
+        },
+    ),
+    "ciou": Exercise(
+        lambda p, g: localise.ciou(p[None], g[None])[0],
+        _ciou_inputs,
+        {
+            "the threshold is the map's median, sort(p)[n // 2], not its mean":
+                lambda p, g: _ciou(p > p.mean(), g),
+            "the threshold is the map's median, sort(p)[n // 2], not 0.5":
+                lambda p, g: _ciou(p > 0.5, g),
+            "strictly above the median: with ≥ all ties are in the mask":
+                lambda p, g: _ciou(p >= _median(p), g),
+            "that takes every g > 0 for 1; a pixel counts by its weight in both sums":
+                lambda p, g: _ciou(p > _median(p), (g > 0).float()),
+            "that is the share of the truth that is found; add Σ M·[g = 0] below":
+                lambda p, g: ((p > _median(p)) * g).sum() / g.sum(),
+            "outside is [g = 0], not 1 − g: a disputed pixel is not outside":
+                lambda p, g: ((p > _median(p)) * g).sum()
+                / (g + (p > _median(p)) * (1 - g)).sum(),
+        },
+    ),
+    "success_rate": Exercise(
+        lambda c: localise.summarise(c)["cIoU"],
+        lambda: [(torch.tensor([0.5, 0.0, 0.72, 0.5, 0.49, 0.31, 0.9]),),
+                 (_random(40) ** 2,)],
+        {
+            "that is the mean cIoU; count the clips that reach 0.5":
+                lambda c: c.mean(),
+            "a clip at 0.5 is a success too: ≥, not >":
+                lambda c: (c > 0.5).double().mean(),
+            "that is the number of successes; divide by the number of clips":
+                lambda c: (c >= 0.5).sum(),
+            "that is per cent; give a fraction from 0 to 1":
+                lambda c: 100 * (c >= 0.5).double().mean(),
+        },
+    ),
+    "total_loss": Exercise(
+        _total_loss,
+        _total_loss_inputs,
+        {
+            "the equivariance term is missing":
+                lambda l1, l2, r1, r2, t, w: l1 + l2,
+            "λ weighs the equivariance term, not the contrastive ones":
+                lambda l1, l2, r1, r2, t, w:
+                    w * (l1 + l2) + equivariance_loss(r1, r2, t),
+            "theta moves branch 1's map onto branch 2's: response_1 comes first":
+                lambda l1, l2, r1, r2, t, w:
+                    l1 + l2 + w * equivariance_loss(r2, r1, t),
+            "both branches' contrastive losses count in full":
+                lambda l1, l2, r1, r2, t, w:
+                    (l1 + l2) / 2 + w * equivariance_loss(r1, r2, t),
+        },
+    ),
+    "equivariance_loss": Exercise(
+        equivariance_loss,
+        _moved_inputs,
+        {
+            "the border counts in it; leave out cells that show what was outside":
+                lambda a, b, t: _moved_loss(a, b, t, share=-1),
+            "a cell that lies only in part outside of the frame does not count either":
+                lambda a, b, t: _moved_loss(a, b, t, share=0),
+            "the border is zero in it but still counted; divide by the cells that count":
+                lambda a, b, t: _moved_loss(a, b, t, torch.mean),
+            "that is the sum; divide by the number of cells that count":
+                lambda a, b, t: _moved_loss(a, b, t, torch.sum),
+            "theta moved branch 2's picture: warp response_1, and leave response_2":
+                lambda a, b, t: _moved_loss(b, a, t),
+            "that warps with the inverse; theta is output to input already":
+                lambda a, b, t: _moved_loss(a, b, _inverse(t)),
+        },
+    ),
+}
+
+
+def verdict(name, answer):
+    """What there is to say of an answer: (right?, sentence). Never raises for it."""
+    exercise = EXERCISES[name]
+    # inputs twice: an answer may write into its own
+    for arguments, given in zip(exercise.inputs(), exercise.inputs()):
+        try:
+            found = answer(*given)
+        except NotImplementedError:
+            return False, "not filled in yet"
+        except Exception as error:  # the student's, whatever it is
+            return False, f"it stops with {type(error).__name__}: {error}"
+        if found is None or found is ...:
+            return False, "not filled in yet"
+        right = exercise.truth(*arguments)
+        problem = _difference(found, right)
+        if problem:
+            for message, mistake in exercise.mistakes.items():
+                if not _difference(found, mistake(*arguments)):
+                    return False, message
+            return False, problem
+    return True, "right"
+
+
+def _difference(found, right, tolerance=1e-4):
+    if isinstance(right, dict):
+        if not isinstance(found, dict) or set(found) != set(right):
+            return f"it returns {found!r:.80}; need a dict with {', '.join(right)}"
+        problems = ((k, _difference(found[k], right[k])) for k in right)
+        return next((f"{k}: {p}" for k, p in problems if p), None)
+    try:
+        found, right = torch.as_tensor(found), torch.as_tensor(right)
+    except (TypeError, ValueError, RuntimeError):
+        return f"it returns a {type(found).__name__}; need a tensor"
+    if found.shape != right.shape:
+        return f"its shape is {tuple(found.shape)}; need {tuple(right.shape)}"
+    gap = (found.double() - right.double()).abs()
+    if gap.numel() and not gap.max() <= tolerance:  # also where it is NaN
+        at = gap.nan_to_num(torch.inf).argmax()
+        where = tuple(int(i) for i in torch.unravel_index(at, gap.shape))
+        place = f" at {list(where)}" if where else ""
+        return (f"{(~(gap <= tolerance)).double().mean():.0%} of its values differ; "
+                f"{found.flatten()[at]:.4g}{place}, need {right.flatten()[at]:.4g}")
+    return None
+
+
+def check(name, answer):
+    """Print whether an answer to an exercise is right and, if not, what is wrong."""
+    if name not in EXERCISES:
+        raise ValueError(f"unknown exercise {name!r}; known are {', '.join(EXERCISES)}")
+    right, sentence = verdict(name, answer)
+    print(f"{'✓' if right else '✗'} {name}: {sentence}")

@@ -1,0 +1,16 @@
+from . import checkpoint as checkpoint
+from . import feed as feed
+from . import loop as loop
+from . import parallel as parallel
+from . import recipe as recipe
+from . import step as step
+from .checkpoint import load_state as load_state
+from .checkpoint import save_state as save_state
+from .feed import Feed as Feed
+from .loop import load_training as load_training
+from .loop import train as train
+from .recipe import RECIPES as RECIPES
+from .recipe import TABLE_1 as TABLE_1
+from .recipe import TrainConfig as TrainConfig
+from .recipe import recipe as recipe
+from .step import loss_of_batch as loss_of_batch

@@ -1,0 +1,107 @@
+"""Batches on the device before they are needed (notebook 05's last section).
+
+    >>> feed = Feed(clips, model.config.audio, device)
+    >>> for index, images, heard, similar in feed.batches(parts):
+    ...     ...
+    >>> feed.waited                               # seconds that nothing was ready
+
+Clips that fit live on the GPU; others, memory-mapped ones among them, are read ahead
+by threads and stream through pinned memory. A CPU reads each batch when its turn comes.
+"""
+
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from sslnb.data.media import fit_length, spectrogram
+
+AHEAD = 4  # batches that are read before they are needed
+ROOM = 0.6  # of the GPU's free memory that clips may take
+TABLE = 2**30  # bytes: spectrograms that take less are computed once and kept
+
+
+class Feed:
+    """Pictures and spectrograms of `data.Clips`, batch by batch, on a device.
+
+    workers: threads that read ahead where the clips do not fit on a GPU.
+    """
+
+    def __init__(self, clips, audio, device, workers=2):
+        self.audio, self.device, self.workers = audio, device, workers
+        self.names, self.images, self.waves = clips.names, clips.images, clips.waves
+        self.waited = 0.0
+        need = sum(x.numel() * x.element_size() for x in (self.images, self.waves))
+        if device.type == "cuda" and need < ROOM * torch.cuda.mem_get_info(device)[0]:
+            self.images, self.waves = self.images.to(device), self.waves.to(device)
+        self.table = None
+        if 4 * len(clips) * audio.n_mels * audio.frames < TABLE:
+            self.table = torch.cat([
+                self._spectrogram(waves) for waves in self.waves.split(128)
+            ])
+
+    def __len__(self):
+        return len(self.images)
+
+    def _spectrogram(self, waves):
+        waves = waves.to(self.device, non_blocking=True)
+        return spectrogram(fit_length(waves, self.audio.samples), self.audio)
+
+    def sounds(self, index):
+        """Spectrograms (B, 1, F, T) of clips, on the device."""
+        if self.table is not None:
+            return self.table[index.to(self.table.device)]
+        return self._spectrogram(self._rows(self.waves, index))
+
+    def _rows(self, values, index):
+        rows = values.index_select(0, index.to(values.device))
+        ahead = self.device.type == "cuda" and rows.device.type == "cpu"
+        return rows.pin_memory() if ahead else rows
+
+    def _read(self, index, similar):
+        """What a thread can get ready: pictures, and waves where they are no table."""
+        others = [] if similar is None else [similar[index]]
+        waves = None if self.table is not None else [
+            self._rows(self.waves, rows) for rows in (index, *others)]
+        return index, self._rows(self.images, index), waves, others
+
+    def _finish(self, index, images, waves, others):
+        if waves is None:
+            heard = [self.sounds(rows) for rows in (index, *others)]
+        else:
+            heard = [self._spectrogram(rows) for rows in waves]
+        images = images.to(self.device, non_blocking=True)
+        return index, images, heard[0], heard[1] if others else None
+
+    def batches(self, parts, similar=None):
+        """For each index tensor of `parts`: (index, images (B, 3, S, S) uint8,
+        spectrograms (B, 1, F, T), those of clips `similar[index]` or None).
+
+        RuntimeError names clips that cannot be read.
+        """
+        self.waited = 0.0
+        if self.device.type == "cpu":  # which would read, or compute: threads only disturb
+            reads = ((lambda part=part: self._read(part, similar)) for part in parts)
+        else:
+            reads = self._ahead(parts, similar)
+        for part, read in zip(parts, reads):
+            started = time.perf_counter()
+            try:
+                batch = read()
+            except (RuntimeError, IndexError, OSError) as error:
+                names = ", ".join(self.names[i] for i in part if i < len(self.names))
+                raise RuntimeError(f"cannot read {names}: {error}") from error
+            self.waited += time.perf_counter() - started
+            yield self._finish(*batch)
+
+    def _ahead(self, parts, similar):
+        """For each of `parts` what gives it, read by a thread meanwhile."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting, parts = deque(), iter(parts)
+            while True:
+                while len(waiting) < AHEAD and (part := next(parts, None)) is not None:
+                    waiting.append(pool.submit(self._read, part, similar))
+                if not waiting:
+                    return
+                yield waiting.popleft().result

@@ -1,0 +1,118 @@
+"""What a run depends on beside its clips (notebook 05; section 4.1, table 1).
+
+    >>> TrainConfig.from_preset("paper", epochs=10)          # the paper's, but for ten epochs
+    >>> TrainConfig(model="D").parts        # what model D of table 1 has
+    ('app', 'geo', 'mask')
+"""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+
+# Table 1: what each model has beside the contrastive loss.
+TABLE_1 = {
+    "A": (),
+    "B": ("app",),
+    "C": ("app", "geo"),
+    "D": ("app", "geo", "mask"),
+    "E": ("app", "geo", "mask", "mix"),
+    "F": ("app", "geo", "mask", "mix", "equivariance"),
+}
+
+
+def setting(default, help):
+    """A field of a configuration with what it is, and its place in the paper."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a run depends on beside its clips. Defaults: the laptop's."""
+
+    preset: str = setting("laptop", "of the model: laptop, or paper (section 4.1)")
+    model: str = setting("F", "of table 1, A to F: which augmentations and losses")
+    epochs: int = setting(14, "how often each clip is seen (section 4.1: 80)")
+    batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
+    learning_rate: float = setting(3e-3, "highest learning rate of Adam (section 4.1: 1e-4)")
+    warmup: float = setting(0.1, "share of the steps on which the rate rises (ours)")
+    cosine_decay: bool = setting(True, "then the rate falls as a cosine to 0, or it stays (ours)")
+    weight_decay: float = setting(1e-4, "of Adam, as in the released code")
+    ema_decay: float = setting(0.998, "the model is a running mean of the weights with this "
+                             "decay a step (ours; 0: the last weights)")
+    seed: int = setting(0, "of weights, order and augmentations")
+    form: str = setting("release", "of the contrastive loss, or paper (equations 5 to 8)")
+    epsilon: float = setting(0.65, "ε of equation 5: cells above are foreground")
+    epsilon_negative: float = setting(0.4, "cells below are background (released code)")
+    tau: float = setting(0.03, "τ of equation 5: softness of the masks")
+    temperature: float = setting(0.07, "of the softmax over sounds (released code)")
+    geo_weight: float = setting(2.0, "λ_geo of equation 11 (section 3.3.3: 2)")
+    crop: tuple = setting((0.3, 1.0), "T_geo: range of the crop's share of the area")
+    scale_p: float = setting(0.5, "T_geo: how often the content shrinks to half (A.1)")
+    mix_alpha: float = setting(0.65, "α of equation 4 in the last epoch; 0: no mixing")
+    separate_masks: bool = setting(False, "each branch hears its own T_mask (figure 2), or "
+                              "both hear one and it is encoded once (released code)")
+    # A short run needs an easy start.
+    curriculum: float = setting(0.4, "share of the run over which T_app and T_mask come "
+                                "to their full frequency (ours; 0: from the start)")
+    precision: str = setting("bf16", "of the encoders, or fp32, in which losses and the "
+                             "search for similar sounds always are (a GPU's convolutions "
+                             "then in TF32, as PyTorch has it)")
+
+    def __post_init__(self):
+        right = {
+            "preset": (self.preset in RECIPES, " or ".join(RECIPES)),
+            "model": (self.model in TABLE_1, "one of A to F"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch": (self.batch >= 2, "2 or more: one clip has no unpaired sound"),
+            "form": (self.form in ("release", "paper"), "release or paper"),
+            "precision": (self.precision in ("bf16", "fp32"), "bf16 or fp32"),
+        }
+        for name, (ok, need) in right.items():
+            if not ok:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; need {need}")
+        object.__setattr__(self, "crop", tuple(self.crop))  # a list, from JSON
+
+    @classmethod
+    def from_preset(cls, preset, **changes):
+        """A preset's usual configuration, with changes; ValueError names a wrong one."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise ValueError(f"unknown setting {', '.join(unknown)}; "
+                             f"known are {', '.join(sorted(known))}")
+        return cls(**{"preset": preset, **RECIPES.get(preset, {}), **changes})
+
+    @property
+    def parts(self):
+        """What this model of table 1 has beside the contrastive loss."""
+        return TABLE_1[self.model]
+
+
+# Where a preset's usual run differs from TrainConfig's defaults. The paper's:
+# Adam at a constant 1e-4, batches of 32, 80 epochs, everything from the start.
+RECIPES = {
+    "laptop": {},
+    "paper": {"epochs": 80, "learning_rate": 1e-4, "warmup": 0.0, "cosine_decay": False,
+              "ema_decay": 0.0, "curriculum": 0.0},
+}
+
+
+def learning_rate_at(config, step, steps):
+    """Rises linearly, then falls as a cosine to zero (one cycle), or stays."""
+    rise = max(config.warmup * steps, 1)
+    if step < rise and config.warmup:
+        return config.learning_rate * (step + 1) / (rise + 1)
+    if not config.cosine_decay:
+        return config.learning_rate
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def strength_at(config, epoch):
+    """How frequent T_app and T_mask are in an epoch, 0 to 1 of their own p."""
+    rising = config.curriculum * config.epochs
+    return min(1.0, epoch / rising) if rising else 1.0
+
+
+def scaled(transform, strength):
+    """A transform with every probability (a field named …_p) times `strength`."""
+    names = [f.name for f in fields(transform) if f.name.endswith("_p")]
+    return replace(transform, **{n: getattr(transform, n) * strength for n in names})

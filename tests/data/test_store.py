@@ -1,0 +1,662 @@
+"""Packed stores: what is opened is what was packed, whatever happened in between."""
+
+import fcntl
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from sslnb.data import (
+    AudioConfig,
+    Clips,
+    fit_length,
+    load_audio,
+    load_image,
+    load_scenes,
+)
+from sslnb.data.field.annotations import Annotation
+from sslnb.data.field.layouts import Clip, Folder
+from sslnb.data.soundstamps import compose
+from sslnb.data.store import arrays, packing
+from sslnb.data.store import clips as store
+from sslnb.data.store.arrays import CHUNK
+from sslnb.data.store.clips import open_store, pack, pack_scenes, verify
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE, SECONDS = 12, 0.02
+AUDIO = AudioConfig(seconds=SECONDS)
+COUNT = 2 * CHUNK + 9  # two chunks and a bit
+
+
+def make_clips(folder, count, rate=16_000):
+    """A Folder of `count` small clips; sounds are shorter and longer than a store's."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for k in range(count):
+        frame, audio = folder / f"{k:03}.png", folder / f"{k:03}.wav"
+        Image.fromarray(rng.integers(0, 256, (9, 16, 3), np.uint8)).save(frame)
+        samples = int(rng.integers(100, 700))
+        wave = rng.integers(-32768, 32767, samples, np.int16, endpoint=True)
+        soundfile.write(audio, wave, rate, "PCM_16")
+        boxes = ((0.1, 0.2, 0.3 + k / 1000, 0.9), (0.0, 0.0, 1 / 3, 1.0))[: k % 3]
+        truth = Annotation(boxes, annotators=1 + 2 * (k == 5)) if k % 4 else None
+        clips.append(Clip(f"clip{k:03}", frame, audio, f"class {k % 7}", truth))
+    return Folder("of this test", folder, tuple(clips), {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_clips(tmp_path_factory.mktemp("clips"), COUNT)
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """A store of `folder`, packed in one go in this process. Not to be changed."""
+    out = tmp_path_factory.mktemp("whole") / "store"
+    assert pack(folder, out, SIZE, SECONDS, workers=1) == {}
+    return out
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of `whole`, to be damaged."""
+    for file in whole.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def contents(out):
+    return {file.name: file.read_bytes() for file in Path(out).iterdir()}
+
+
+def names_of(folder):
+    return [clip.name for clip in folder.clips]
+
+
+def blocking(folder, rows, place):
+    """`folder`, but whoever reads the frames of these rows waits without end."""
+    clips = list(folder.clips)
+    for row in rows:
+        pipe = place / f"pipe{row}.png"
+        os.mkfifo(pipe)
+        clips[row] = replace(clips[row], frame=pipe)
+    return replace(folder, clips=tuple(clips))
+
+
+def until(condition):
+    """Wait until something has happened; an hour at most, so no clock decides."""
+    for _ in range(360_000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("never happened")
+
+
+# --- what is opened is what was packed ----------------------------------------
+
+
+def test_rows_are_what_is_read_one_by_one(folder, whole):
+    clips = open_store(whole)
+    assert isinstance(clips, Clips) and len(clips) == COUNT and clips.masks is None
+    assert clips.images.shape == (COUNT, 3, SIZE, SIZE)
+    assert clips.images.dtype == torch.uint8
+    assert clips.waves.shape == (COUNT, AUDIO.samples)
+    assert clips.waves.dtype == torch.int16
+    for row, clip in enumerate(folder.clips):
+        assert torch.equal(clips.images[row] / 255, load_image(clip.frame, SIZE))
+        assert torch.equal(clips.waves[row] / 32768, load_audio(clip.audio, AUDIO))
+    assert clips.names == names_of(folder)
+    assert clips.labels == [clip.label for clip in folder.clips]
+
+
+def test_sounds_of_other_rates_are_rounded(tmp_path):
+    folder = make_clips(tmp_path, 4, rate=44_100)
+    pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
+    clips = open_store(tmp_path / "out")
+    for row, clip in enumerate(folder.clips):
+        wave = load_audio(clip.audio, AUDIO).clamp(-1, 32767 / 32768)
+        assert (clips.waves[row] / 32768 - wave).abs().max() <= 0.5 / 32768
+
+
+def test_boxes_are_kept_where_one_annotator_drew_them(folder, whole):
+    for clip, boxes in zip(folder.clips, open_store(whole).boxes):
+        if clip.annotation is None or clip.annotation.annotators > 1:
+            assert boxes is None
+        else:
+            assert boxes == clip.annotation.boxes  # () where it has none
+
+
+def test_arrays_are_numpys_own_files(whole):
+    clips = open_store(whole)
+    assert np.array_equal(np.load(whole / "frames.npy"), clips.images)
+    assert np.array_equal(np.load(whole / "waves.npy"), clips.waves)
+
+
+def test_batches_are_gathered_by_any_index(folder, whole):
+    clips = open_store(whole)
+    index = torch.tensor([COUNT - 1, 3, 3, 70])
+    frames = np.load(whole / "frames.npy")
+    assert np.array_equal(clips.images[index], frames[index.numpy()])
+    assert [len(part) for part in clips.waves.split(64)] == [64, 64, 9]
+
+
+def test_writing_to_an_opened_store_does_not_change_it(whole):
+    before = contents(whole)
+    clips = open_store(whole)
+    clips.images[0] = 7
+    assert (clips.images[0] == 7).all()
+    assert contents(whole) == before
+    assert not torch.equal(open_store(whole).images[0], clips.images[0])
+
+
+def test_a_store_larger_than_memory_is_mapped(tmp_path):
+    """Half a terabyte, of which the file holds a header only."""
+    made = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (1, 2**20))
+    assert made.offset == 128
+    with open(tmp_path / "a.npy", "r+b") as file:
+        file.truncate(made.offset + 2**39)
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (2**19, 2**20)})
+    found = torch.from_numpy(arrays.map_array(tmp_path / "a.npy"))
+    assert found.shape == (2**19, 2**20)
+    assert found[torch.tensor([0, 2**19 - 1]), :9].sum() == 0
+
+
+@pytest.mark.parametrize("seconds", [3, 1.5, 4.0])
+def test_scenes_are_those_that_are_composed(tmp_path, seconds):
+    pack_scenes("val", 5, tmp_path / "out", 16, seconds, seed=2, workers=1)
+    clips = open_store(tmp_path / "out")
+    loaded = load_scenes("val", 5, 16, round(16_000 * seconds), seed=2)
+    for row in range(5):
+        scene = compose("val", 2, row, 16)
+        assert np.array_equal(clips.images[row].permute(1, 2, 0), scene.image)
+        wave = fit_length(torch.from_numpy(scene.wave), clips.waves.shape[1])
+        assert torch.equal(clips.waves[row], wave)
+        assert np.array_equal(clips.masks[row], scene.mask)
+        assert clips.boxes[row] == scene.boxes
+    assert clips.masks.dtype == torch.bool
+    for name in ("images", "waves", "masks"):
+        assert torch.equal(getattr(clips, name), getattr(loaded, name))
+    for name in ("names", "labels", "boxes"):
+        assert getattr(clips, name) == getattr(loaded, name)
+
+
+def test_all_of_wild_has_several_boxes_a_clip(tmp_path):
+    pack_scenes("wild", None, tmp_path / "out", 8, SECONDS, workers=1)
+    loaded = load_scenes("wild", None, 8)
+    assert open_store(tmp_path / "out").boxes == loaded.boxes
+    assert max(map(len, loaded.boxes)) > 1
+
+
+def test_workers_do_not_change_a_store(folder, whole, tmp_path):
+    pack(folder, tmp_path, SIZE, SECONDS, workers=2)
+    assert contents(tmp_path) == contents(whole)
+    assert set(contents(whole)) == {"frames.npy", "waves.npy", "index.json"}
+
+
+def test_a_store_may_be_smaller_than_a_chunk(folder, whole, tmp_path):
+    few = replace(folder, clips=folder.clips[:1])
+    pack(few, tmp_path, SIZE, SECONDS, workers=2)
+    assert len(open_store(tmp_path)) == verify(tmp_path) == 1
+    assert torch.equal(open_store(tmp_path).images, open_store(whole).images[:1])
+
+
+# --- stopped and resumed ------------------------------------------------------
+
+
+def journal_of(out):
+    """Settings and records in a store that is being packed."""
+    path = out / "packing.jsonl"
+    text = path.read_bytes() if path.exists() else b""
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+SCRIPT = """\
+import pickle, sys
+from sslnb.data.store.clips import pack
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as file:
+        pack(*pickle.load(file), workers=2)
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(folder, whole, tmp_path):
+    out, script = tmp_path / "out", tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    # the second chunk waits in its middle, for one worker; the third is done by another
+    stuck = blocking(folder, [CHUNK + 30], tmp_path)
+    with open(tmp_path / "job", "wb") as file:
+        pickle.dump((stuck, out, SIZE, SECONDS), file)
+    process = subprocess.Popen(
+        [sys.executable, script, tmp_path / "job"], stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    until(lambda: len(journal_of(out)) == 3 or process.poll() is not None)
+    process.kill()  # SIGKILL
+    process.communicate()  # ends when the workers, who hold stderr too, have ended
+    assert sorted(record["start"] for record in journal_of(out)[1:]) == [0, 2 * CHUNK]
+    with pytest.raises(FileNotFoundError, match="run the same command again to finish"):
+        open_store(out)
+
+    # what is finished is not read again: these files are gone
+    gone = [replace(clip, frame=Path("gone")) for clip in folder.clips]
+    gone[CHUNK : 2 * CHUNK] = folder.clips[CHUNK : 2 * CHUNK]
+    assert pack(replace(folder, clips=tuple(gone)), out, SIZE, SECONDS, workers=1) == {}
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_a_line_that_was_cut_off_is_packed_again(folder, whole, tmp_path, cut):
+    out = interrupted(folder, tmp_path)
+    path = out / "packing.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    pack(folder, out, SIZE, SECONDS, workers=1)
+    assert contents(out) == contents(whole)
+
+
+def interrupted(folder, place):
+    """A store of `folder` of which the first two chunks are packed."""
+    clips = list(folder.clips)
+    clips[-1] = replace(clips[-1], frame=Path("gone"))
+    with pytest.raises(ValueError, match=clips[-1].name):
+        pack(replace(folder, clips=tuple(clips)), place / "out", SIZE, SECONDS, workers=1)
+    return place / "out"
+
+
+def stop_at(patch, step):
+    """Let the `step`-th sync, rename, allocation, header or removal stop the run."""
+    count = itertools.count()
+
+    def stopping(function):
+        def run(*given, **named):
+            if next(count) == step:
+                raise KeyboardInterrupt
+            return function(*given, **named)
+        return run
+
+    places = ((os, "fsync"), (os, "replace"), (os, "posix_fallocate"), (Path, "unlink"),
+              (np.lib.format, "write_array_header_1_0"))
+    for place, name in places:
+        patch.setattr(place, name, stopping(getattr(place, name)))
+
+
+def test_a_run_may_stop_at_any_step(folder, tmp_path, monkeypatch):
+    """Before every system call that changes the disk for good, one after the other."""
+    clips = list(folder.clips[: CHUNK + 6])
+    for row in (3, 9, CHUNK + 2):
+        clips[row] = replace(clips[row], audio=Path("gone"))
+    broken = replace(folder, clips=tuple(clips))
+    pack(broken, tmp_path / "whole", SIZE, SECONDS, 1, skip_damaged=True)
+    for step in itertools.count():
+        out = tmp_path / f"step{step}"
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            try:
+                pack(broken, out, SIZE, SECONDS, 1, skip_damaged=True)
+                break
+            except KeyboardInterrupt:
+                pass
+        if (out / "index.json").exists():  # then it is whole
+            assert len(open_store(out)) == verify(out, 1) == len(clips) - 3
+        pack(broken, out, SIZE, SECONDS, 1, skip_damaged=True)
+        assert contents(out) == contents(tmp_path / "whole"), step
+    assert step > 12
+
+
+def test_a_whole_store_is_not_packed_again(folder, copy):
+    before = {file: file.stat().st_mtime_ns for file in copy.iterdir()}
+    gone = tuple(replace(clip, frame=Path("gone")) for clip in folder.clips)
+    assert pack(replace(folder, clips=gone), copy, SIZE, SECONDS, workers=1) == {}
+    assert {file: file.stat().st_mtime_ns for file in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("change, differs", [
+    ({"size": 13}, "size is 13, was 12"),
+    ({"seconds": 0.5}, "seconds is 0.5, was 0.02"),
+    ({"root": Path("/elsewhere")}, "source is 'of this test in /elsewhere', was 'of"),
+    ({"clips": 5}, f"clips is 5, was {COUNT}; sha256 of names and truth is"),
+    ({"label": "other"}, "begun otherwise: sha256 of names and truth is"),
+])
+def test_other_settings_are_refused(folder, copy, tmp_path_factory, change, differs,
+                                    finished):
+    out = copy if finished else interrupted(folder, tmp_path_factory.mktemp("begun"))
+    before, given = contents(out), {"size": SIZE, "seconds": SECONDS}
+    if "root" in change:
+        folder = replace(folder, **change)
+    elif "clips" in change:
+        folder = replace(folder, clips=folder.clips[:5])
+    elif "label" in change:
+        first = replace(folder.clips[0], **change)
+        folder = replace(folder, clips=(first, *folder.clips[1:]))
+    else:
+        given |= change
+    with pytest.raises(ValueError, match=differs):
+        pack(folder, out, **given, workers=1)
+    left = contents(out)
+    left.pop("packing.jsonl", None), before.pop("packing.jsonl", None)
+    assert left == before
+
+
+def test_a_folder_with_other_files_is_left_alone(folder, tmp_path):
+    (tmp_path / "frames.npy").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds other files \(frames.npy\)"):
+        pack(folder, tmp_path, SIZE, SECONDS, workers=1)
+    assert contents(tmp_path) == {"frames.npy": b"mine"}
+
+
+def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
+    out = interrupted(folder, tmp_path)
+    with open(out / "packing.jsonl", "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another run is packing into"):
+            pack(folder, out, SIZE, SECONDS, workers=1)
+    pack(folder, out, SIZE, SECONDS, workers=1)
+    assert contents(out) == contents(whole)
+
+
+def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path):
+    stuck = blocking(folder, [5, CHUNK + 5], tmp_path)
+    out = tmp_path / "out"
+
+    def kill_one():
+        until(lambda: len(journal_of(out)) == 1 and multiprocessing.active_children())
+        multiprocessing.active_children()[0].kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(ChildProcessError, match="worker died.*with clip000.*same again"):
+        pack(stuck, out, SIZE, SECONDS, workers=2)
+    killer.join()
+    pack(folder, out, SIZE, SECONDS, workers=1)
+    assert contents(out) == contents(whole)
+
+
+# --- damaged clips ------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(folder, tmp_path):
+    """`folder`, of which three clips are damaged and one is not there."""
+    cut, empty = tmp_path / "cut.png", tmp_path / "empty.wav"
+    cut.write_bytes(folder.clips[4].frame.read_bytes()[:-200])
+    soundfile.write(empty, np.zeros(0, np.int16), 16_000)
+    clips = list(folder.clips)
+    clips[4] = replace(clips[4], frame=cut)
+    clips[CHUNK] = replace(clips[CHUNK], audio=empty)
+    clips[-1] = replace(clips[-1], audio=tmp_path / "gone.wav")
+    return replace(folder, clips=tuple(clips), missing={"absent": "no frame"})
+
+
+BAD = {4: "cut.png is damaged", CHUNK: "empty.wav holds no samples",
+       COUNT - 1: "gone.wav is missing"}
+
+
+def test_a_missing_clip_is_named(damaged, tmp_path):
+    with pytest.raises(ValueError, match="clip absent cannot be packed: no frame; rep"):
+        pack(damaged, tmp_path / "out", SIZE, SECONDS, workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_clip_is_named(damaged, tmp_path):
+    present = replace(damaged, missing={})
+    with pytest.raises(ValueError, match=r"clip clip004 cannot .*skip-damaged"):
+        pack(present, tmp_path / "out", SIZE, SECONDS, workers=1)
+    with pytest.raises(FileNotFoundError):
+        open_store(tmp_path / "out")
+
+
+def test_skipped_clips_are_listed_and_absent(damaged, folder, whole, tmp_path):
+    out = tmp_path / "out"
+    skipped = pack(damaged, out, SIZE, SECONDS, workers=1, skip_damaged=True)
+    assert list(skipped) == ["absent"] + [f"clip{row:03}" for row in BAD]
+    for row, why in BAD.items():
+        assert why in skipped[f"clip{row:03}"]
+    assert json.loads((out / "index.json").read_text())["skipped"] == skipped
+
+    clips, right = open_store(out), open_store(whole)
+    assert verify(out) == len(clips) == COUNT - 3
+    assert sorted(clips.names + list(skipped)) == sorted(right.names + ["absent"])
+    for row, name in enumerate(clips.names):  # each with its own rows and truth
+        other = right.names.index(name)
+        assert torch.equal(clips.images[row], right.images[other])
+        assert torch.equal(clips.waves[row], right.waves[other])
+        assert clips.boxes[row] == right.boxes[other]
+        assert clips.labels[row] == right.labels[other]
+    moved = [row for row, name in enumerate(clips.names) if name != right.names[row]]
+    assert moved == [4, CHUNK]
+
+
+def test_skipped_clips_are_not_forgotten(damaged, tmp_path):
+    out, present = tmp_path / "out", replace(damaged, missing={})
+    pack(present, out, SIZE, SECONDS, workers=1, skip_damaged=True)
+    with pytest.raises(ValueError, match="is whole, but clip clip004 .* and 2 more: "):
+        pack(present, out, SIZE, SECONDS, workers=1)
+
+
+def test_a_run_may_skip_what_stopped_another(damaged, tmp_path):
+    present = replace(damaged, missing={})
+    with pytest.raises(ValueError):
+        pack(present, tmp_path / "out", SIZE, SECONDS, workers=1)
+    pack(present, tmp_path / "out", SIZE, SECONDS, workers=1, skip_damaged=True)
+    pack(present, tmp_path / "one", SIZE, SECONDS, workers=1, skip_damaged=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "one")
+
+
+def test_clips_that_are_all_damaged_make_no_store(folder, tmp_path):
+    clip = replace(folder.clips[0], frame=Path("gone"))
+    alone = replace(folder, clips=(clip,))
+    with pytest.raises(ValueError, match="no clip is left to pack; clip clip000"):
+        pack(alone, tmp_path, SIZE, SECONDS, workers=1, skip_damaged=True)
+    with pytest.raises(ValueError, match="no clips to pack"):
+        pack(replace(folder, clips=()), tmp_path, SIZE, SECONDS)
+
+
+# --- damaged stores -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, row",
+                         [("frames", 0), ("frames", 70), ("waves", COUNT - 1)])
+def test_a_flipped_bit_is_found_and_named(folder, copy, name, row):
+    assert verify(copy, workers=2) == COUNT
+    path = copy / f"{name}.npy"
+    data = bytearray(path.read_bytes())
+    size = (len(data) - 128) // COUNT
+    data[128 + row * size + size // 2] ^= 1
+    path.write_bytes(data)
+    open_store(copy)  # sizes are right
+    chunk = row // CHUNK
+    with pytest.raises(ValueError) as error:
+        verify(copy, workers=2)
+    line, advice = str(error.value).splitlines()
+    assert line.startswith(f"{path}: chunk {chunk}, rows {chunk * CHUNK} to ")
+    expected = names_of(folder)[chunk * CHUNK : (chunk + 1) * CHUNK]
+    assert line.endswith("its clips are " + ", ".join(expected))
+    assert advice == f"delete {copy} and pack anew"
+
+
+def test_what_does_not_read_back_is_no_store(folder, tmp_path):
+    out = interrupted(folder, tmp_path)
+    with open(out / "frames.npy", "r+b") as file:
+        file.seek(128)
+        file.write(b"other")
+    with pytest.raises(OSError, match=r"rows 0 to 63, is not what [\s\S]*check the disk"):
+        pack(folder, out, SIZE, SECONDS, workers=1)
+    assert not (out / "index.json").exists()
+
+
+def change_index(out, **changes):
+    index = json.loads((out / "index.json").read_text())
+    (out / "index.json").write_text(json.dumps(index | changes))
+
+
+def test_other_formats_are_refused(copy):
+    change_index(copy, format=2)
+    with pytest.raises(ValueError, match="of format 2; this version reads 1"):
+        open_store(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_damaged_index_is_refused(copy, text):
+    (copy / "index.json").write_text(text)
+    with pytest.raises(ValueError, match="index.json is damaged or no store's index"):
+        open_store(copy)
+
+
+def test_other_counts_are_refused(copy):
+    change_index(copy, items=[])
+    with pytest.raises(ValueError, match=f"names 0 clips; frames.npy has {COUNT} rows"):
+        open_store(copy)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_other_sizes_are_refused(copy, change):
+    path = copy / "waves.npy"
+    os.truncate(path, path.stat().st_size + change)
+    right = 128 + COUNT * 2 * AUDIO.samples
+    with pytest.raises(ValueError, match=f"has {right + change:,} bytes; {right:,} w"):
+        open_store(copy)
+
+
+def test_other_arrays_are_refused(copy):
+    np.save(copy / "waves.npy", np.zeros((COUNT, AUDIO.samples), np.int32))
+    with pytest.raises(ValueError, match=r"int32 \(137, 320\); the index says int16"):
+        verify(copy)
+    (copy / "waves.npy").write_bytes(b"no array at all")
+    with pytest.raises(ValueError, match="waves.npy is damaged or no .npy file"):
+        verify(copy)
+    (copy / "waves.npy").unlink()
+    with pytest.raises(FileNotFoundError, match="waves.npy"):
+        verify(copy)
+
+
+def test_no_store_is_no_store(tmp_path):
+    with pytest.raises(FileNotFoundError, match="index.json is missing: there is no st"):
+        open_store(tmp_path)
+
+
+# --- disks and arguments ------------------------------------------------------
+
+
+def test_a_disk_that_is_too_small_is_told_at_the_start(tmp_path):
+    need = 1_000 * (3 * 1e12 + 2 * 48_000 + 224**2) / 1e9
+    with pytest.raises(OSError, match=f"{need:,.2f} GB of disk are needed, [0-9,.]+ GB "
+                                      "are free: .*out"):
+        pack_scenes("train", 1_000, tmp_path / "out", size=1_000_000, workers=1)
+    pack_scenes("train", 1, tmp_path / "out", size=8, workers=1)  # nothing was begun
+
+
+def test_a_disk_that_others_fill_first_is_told(folder, whole, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OSError, match="0.00 GB of disk are needed, [0-9,.]+ GB are"):
+            pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
+    pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
+    assert contents(tmp_path / "out") == contents(whole)
+
+
+def test_a_disk_that_fails_keeps_what_is_packed(folder, whole, tmp_path, monkeypatch):
+    write, calls = arrays.write_rows, []
+
+    def failing(path, start, rows):
+        calls.append(start)
+        if start == CHUNK:
+            raise OSError(28, "No space left on device")
+        return write(path, start, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays, "write_rows", failing)
+        with pytest.raises(OSError, match="No space left on device; what is packed is"):
+            pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
+    assert len(journal_of(tmp_path / "out")) == 2
+    pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
+    assert contents(tmp_path / "out") == contents(whole)
+
+
+@pytest.mark.parametrize("given, match", [
+    ({"size": 0}, "size is 0, seconds 0.02; both must be above 0"),
+    ({"seconds": 0}, "size is 12, seconds 0; both"),
+    ({"workers": 0}, "workers is 0; need 1 or more"),
+])
+def test_bad_arguments_are_refused(folder, tmp_path, given, match):
+    given = {"size": SIZE, "seconds": SECONDS, "workers": 1} | given
+    with pytest.raises(ValueError, match=match):
+        pack(folder, tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split, count", [("train", None), ("train", 0), ("wild", 1000)])
+def test_bad_counts_of_scenes_are_refused(tmp_path, split, count):
+    with pytest.raises(ValueError, match=f"count is {count}; {split} has "):
+        pack_scenes(split, count, tmp_path)
+
+
+# --- the command line ---------------------------------------------------------
+
+
+def test_commands_pack_and_verify(tmp_path, capsys):
+    for kind, suffix in (("frames", "jpg"), ("audio", "wav")):
+        (tmp_path / "root" / kind).mkdir(parents=True)
+        for name in "abc":
+            path = tmp_path / "root" / kind / f"{name * 11}_000001.{suffix}"
+            if kind == "audio":
+                soundfile.write(path, np.full(500, 77, np.int16), 16_000)
+            else:
+                Image.new("RGB", (20, 10), "green").save(path)
+    path.write_bytes(b"damaged")
+    root, out = str(tmp_path / "root"), str(tmp_path / "out")
+    common = ["--size", "8", "--seconds", "0.1", "--workers", "1"]
+    with pytest.raises(SystemExit, match="error: clip ccccccccccc_000001 cannot be"):
+        store.main(["pack", root, out, *common])
+    store.main(["pack", root, out, *common, "--skip-damaged"])
+    assert f"{out}: 2 clips packed, 1 skipped\n  ccccccccccc_0" in capsys.readouterr().out
+    store.main(["verify", out])
+    assert f"{out}: 2 clips, every checksum right" in capsys.readouterr().out
+
+    names = tmp_path / "list.txt"
+    names.write_text("bbbbbbbbbbb_000001\n")
+    store.main(["pack", root, out + "2", "--list", str(names), *common])
+    assert open_store(out + "2").names == ["bbbbbbbbbbb_000001"]
+    with pytest.raises(SystemExit, match="error: .* begun otherwise: clips is 1, was 3"):
+        store.main(["pack", root, out, "--list", str(names), *common])
+
+
+def test_commands_compose_scenes(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    store.main(["scenes", out, "--split", "test", "--count", "3", "--size", "16",
+                "--seed", "4", "--workers", "1"])
+    assert open_store(out).names == [f"test/4/{k}" for k in range(3)]
+    assert capsys.readouterr().out == f"{out}: 3 clips packed, 0 skipped\n"
+    with pytest.raises(SystemExit, match="error: .*index.json is missing"):
+        store.main(["verify", str(tmp_path)])
+    with pytest.raises(SystemExit, match="error: count is None; train has 1 or more"):
+        store.main(["scenes", out])
+
+
+def test_the_training_loop_runs_from_a_store(tmp_path):
+    """The loop sees the same tensors, so the same losses come out."""
+    from sslnb.training.loop import TrainConfig, train
+
+    config = TrainConfig(epochs=1, batch=4, precision="fp32")
+    val = load_scenes("val", 3)
+    losses = []
+    pack_scenes("train", 5, tmp_path / "store", 96, workers=1)
+    for k, clips in enumerate((load_scenes("train", 5), open_store(tmp_path / "store"))):
+        losses += [m["loss"] for m in train(config, clips, val, tmp_path / str(k))]
+    assert losses[0] == losses[1]

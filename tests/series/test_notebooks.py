@@ -1,0 +1,388 @@
+"""The notebooks as they are committed, and runs of them with other parameters.
+
+What each cell puts out is compared by nbval (`make test`); here is what nbval does
+not see: that every cell was run, that a page tells what it must, and that another
+seed does not break it.
+"""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from benchmarks.store import make_clips
+from conftest import Output
+from sslnb.data import soundstamps
+from sslnb.data.field.layouts import open_folder
+from sslnb.data.store.clips import open_store, pack, pack_scenes
+from sslnb.files import CHECKPOINT
+from sslnb.localise import respond_to
+from sslnb.model import SoundLocaliser
+from sslnb.series import doctor, run
+from sslnb.training.recipe import TrainConfig
+
+NAMES = doctor.NOTEBOOKS
+# Smaller or other values, by the name of the parameter: what is not named stays.
+OTHERS = {"seed": 3}
+SMALL = {"05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "scored": 50,
+                         "seed": 3}}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def book(name):
+    return nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", 4)
+
+
+def code_cells(book):
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def markdown(book):
+    return "\n\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
+def outputs(book):
+    return [output for cell in code_cells(book) for output in cell.outputs]
+
+
+def tagged(book, tag):
+    return [cell for cell in book.cells if tag in cell.metadata.get("tags", [])]
+
+
+# --- the file ---------------------------------------------------------------
+
+
+def test_the_series_is_complete_and_nothing_else_is_there():
+    assert [path.stem for path in run.notebooks()] == list(NAMES)
+    found = {path.name for path in run.NOTEBOOKS.glob("[!.]*.ipynb")}
+    assert found == {f"{name}.ipynb" for name in NAMES}
+
+
+def test_the_format_is_right_and_the_file_is_small(name, book):
+    nbformat.validate(book)
+    path = run.NOTEBOOKS / f"{name}.ipynb"
+    assert path.stat().st_size < 1e6
+    assert 20 <= len(book.cells) <= 60
+    assert book.metadata.kernelspec.name == "python3"
+
+
+def test_only_tags_are_kept_as_metadata(book):
+    """No widget state, times or states of the interface: they would change each time."""
+    assert set(book.metadata) == {"kernelspec", "language_info"}
+    for cell in book.cells:
+        assert set(cell.metadata) <= {"tags"}
+        assert set(cell.metadata.get("tags", [])) <= {
+            "parameters", "key", "nbval-ignore-output"
+        }
+
+
+def test_every_cell_was_run_in_order(book):
+    counts = [cell.execution_count for cell in code_cells(book)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_errors_no_warnings_no_raw_widgets(book):
+    for output in outputs(book):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.text
+        data = output.get("data", {})
+        assert "application/vnd.jupyter.widget-view+json" not in data
+        assert not re.match(r"\w*(Box|Slider|Output|Button)\(", data.get("text/plain", ""))
+
+
+def test_every_picture_has_its_words(book):
+    pictures = [(o, kind) for o in outputs(book) for kind in o.get("data", {})
+                if kind.startswith("image/")]
+    assert pictures
+    for picture, kind in pictures:
+        alt = picture.metadata.get(kind, {}).get("alt", "")
+        assert len(alt.split()) >= 4, f"{alt!r} says too little"
+
+
+def test_outputs_that_are_ignored_are_few(book):
+    assert len(tagged(book, "nbval-ignore-output")) <= 4
+
+
+def texts(book):
+    """Sources and readable outputs, each with where it stands."""
+    for index, cell in enumerate(book.cells):
+        yield f"cell {index}", cell.source
+        for output in cell.get("outputs", []):
+            yield f"output of cell {index}", output.get("text", "")
+            for kind, value in output.get("data", {}).items():
+                if kind in ("text/plain", "text/markdown") or (
+                    kind == "text/html" and "base64" not in value
+                ):
+                    yield f"output of cell {index}", value
+
+
+def test_no_path_of_a_machine_and_no_address_in_memory(book):
+    roots = "|".join(("work", "tmp", "home", "root", "Users"))
+    for where, text in texts(book):
+        found = re.search(rf"(?<![\w.])/(?:{roots})/|0x[0-9a-f]{{8,}}", text)
+        assert not found, f"{where}: {found[0]}"
+
+
+# --- the page ---------------------------------------------------------------
+
+
+def test_the_opener_is_complete(name, book):
+    first = book.cells[0]
+    assert first.cell_type == "markdown"
+    title, promise, *_ = [line for line in first.source.splitlines() if line.strip()]
+    assert re.fullmatch(rf"# {name[:2]} · \S.*", title)
+    assert promise[0] not in "*#-" and promise.rstrip().endswith((".", "!", "?"))
+    for word in ("You will", "Needs", "In the paper", "Time"):
+        assert f"**{word}" in first.source, word
+    assert re.search(r"section|equation|figure|table", first.source)
+    assert re.search(r"about \d+ (s|min)\b.*\d+ min to read", first.source)
+
+
+def test_the_closing_is_complete(book):
+    headings = re.findall(r"^#+ +(.+)$", markdown(book), re.MULTILINE)
+    end = markdown(book).split("What you learnt")[-1]
+    assert any("What you learnt" in heading for heading in headings)
+    assert "question" in end.lower()
+    assert end.count("<details>") >= 3
+    assert re.search(r"\bNext\b", end)
+
+
+def test_folded_parts_open_and_close(book):
+    for index, cell in enumerate(book.cells):
+        if cell.cell_type == "markdown":
+            assert cell.source.count("<details>") == cell.source.count("</details>"), index
+            assert cell.source.count("<details>") == cell.source.count("<summary>"), index
+
+
+def test_links_between_notebooks_lead_somewhere(book):
+    for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)]+)\)", markdown(book)):
+        assert (run.NOTEBOOKS / target.split("#")[0]).exists(), target
+
+
+def test_parameters_are_literals_with_a_comment_each(name, book):
+    known = run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")
+    assert known
+    (cell,) = tagged(book, "parameters")
+    assert all("#" in line for line in cell.source.splitlines() if line.strip())
+
+
+def test_every_parameter_is_used(name, book):
+    """Outside of its own cell: one that nothing reads could be misspelt unseen."""
+    read = set()
+    for cell in code_cells(book):
+        read |= {node.id for node in ast.walk(ast.parse(cell.source))
+                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assert set(run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")) <= read
+
+
+def test_lines_of_code_fit_a_narrow_page(book):
+    for cell in code_cells(book):
+        for line in cell.source.splitlines():
+            assert len(line) <= 90, line
+
+
+def test_code_needs_no_magic_and_hides_no_warning(book):
+    for cell in code_cells(book):
+        ast.parse(cell.source)  # no % or !
+        assert "filterwarnings" not in cell.source
+        assert not cell.source.rstrip().endswith(";")
+
+
+def test_what_is_derived_is_compared_with_the_module(book):
+    source = "\n".join(cell.source for cell in code_cells(book))
+    assert re.search(r"^from sslnb", source, re.MULTILINE)
+    assert re.search(r"^\s*(assert |torch\.testing\.assert_close)", source, re.MULTILINE)
+
+
+def test_there_is_an_exercise_that_is_checked_and_not_filled_in(book):
+    source = "\n".join(cell.source for cell in code_cells(book))
+    assert re.search(r"^check\(\"\w+\", ", source, re.MULTILINE)
+    assert any("not filled in yet" in output.get("text", "") for output in outputs(book))
+    assert re.search(r"<summary>.*[Ss]olution.*</summary>", markdown(book))
+
+
+def test_results_are_marked_for_the_index(name, book):
+    cells = tagged(book, "key")
+    assert all(cell.outputs for cell in cells)
+    assert len(cells) <= 4
+    assert cells or name < "03"
+
+
+# --- runs with other parameters ---------------------------------------------
+
+
+def others(name):
+    """Other values for what a notebook knows: SMALL for it, else OTHERS."""
+    known = run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")
+    given = {k: v for k, v in SMALL.get(name, OTHERS).items() if k in known}
+    assert given, f"{name}: nothing to change among {', '.join(known)}"
+    assert all(known[k] != v for k, v in given.items())
+    return given
+
+
+@pytest.mark.slow
+def test_every_cell_runs_with_other_parameters(name, book, tmp_path):
+    given = others(name)
+    target = tmp_path / f"{name}.ipynb"
+    run.execute(run.NOTEBOOKS / f"{name}.ipynb", target, given, cpu=True)
+    done = nbformat.read(target, 4)
+    cells = code_cells(done)
+    assert len(cells) == len(code_cells(book)) + 1  # the parameters
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert {cell.metadata.papermill.status for cell in cells} == {"completed"}
+    assert not [o for o in outputs(done) if o.output_type == "error"]
+    assert not [o.text for o in outputs(done) if o.get("name") == "stderr"]
+    (injected,) = tagged(done, "injected-parameters")
+    assert all(f"{key} = {value!r}" in injected.source for key, value in given.items())
+    # and other outputs than the stored ones: the parameters did count
+    assert [o.get("text") or o.get("data") for o in outputs(done)] != [
+        o.get("text") or o.get("data") for o in outputs(book)
+    ]
+
+
+def papermill(folder, **given):
+    """Execute notebook 05 in a folder, as a researcher calls it."""
+    options = [text for name, value in given.items() for text in ("-p", name, str(value))]
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar",
+                           run.NOTEBOOKS / "05_training.ipynb", "out.ipynb", *options],
+                          cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    found = outputs(nbformat.read(folder / "out.ipynb", 4))
+    assert not [o for o in found if o.output_type == "error"]
+    return "".join(o.text for o in found if o.output_type == "stream")
+
+
+@pytest.mark.slow
+def test_papermill_trains_the_papers_preset_from_any_folder(tmp_path):
+    """The store is small; all else is of the paper's size."""
+    pack_scenes("train", 6, tmp_path / "scenes.store", size=256, workers=1)
+    papermill(tmp_path, preset="paper", data="packed", root="scenes.store", epochs=1,
+              batch=3, val_scenes=4, scored=4, out="paper")
+    card = json.loads((tmp_path / "paper" / "model.json").read_text())
+    assert card["training"] == asdict(TrainConfig.from_preset("paper", epochs=1, batch=3)) | {
+        "crop": [0.3, 1.0]}
+    assert card["clips"] == 6 and card["model"]["width"] == 64
+
+
+def copy_photographs(root, rows):
+    """Ordinary photographs with recordings of their classes, as a folder of clips."""
+    for name in ("frames", "audio"):
+        (root / name).mkdir(parents=True)
+    sounds = {row["class"]: row["file"] for row in soundstamps.table("sounds")}
+    for index, row in enumerate(soundstamps.table("wild")[rows]):
+        clip = f"{index:011}_000000"
+        shutil.copy(soundstamps.ROOT / row["file"], root / "frames" / f"{clip}.jpg")
+        sound = soundstamps.ROOT / sounds[row["class"]]
+        shutil.copy(sound, root / "audio" / f"{clip}{sound.suffix}")
+
+
+@pytest.mark.slow
+def test_papermill_reaches_the_last_cell_on_photographs(tmp_path):
+    """What the notebook claims of the shipped model holds whatever the user's clips.
+
+    On these photographs its maps vary less than its branches differ on scenes.
+    """
+    copy_photographs(tmp_path / "clips", slice(10, 17))
+    store = tmp_path / "photographs.store"
+    pack(open_folder(tmp_path / "clips"), store, workers=1)
+    maps = respond_to(SoundLocaliser.load(CHECKPOINT), open_store(store).part(slice(3, 7)))
+    lines = (CHECKPOINT / "metrics.jsonl").read_text().splitlines()
+    assert maps.var((1, 2)).mean() < 0.5 * json.loads(lines[-1])["equivariance"]
+
+    papermill(tmp_path, preset="paper", data="packed", root=store.name, epochs=1,
+              batch=3, val_scenes=4, scored=4, precision="fp32", out="run")
+    history = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "val_loss" in json.loads(history)  # photographs without boxes
+    last = code_cells(nbformat.read(tmp_path / "out.ipynb", 4))[-1]
+    assert "Notebooks 06 and 07 take the checkpoint in run" in last.outputs[0].text
+
+
+@pytest.mark.slow
+def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path):
+    (tmp_path / "clips").mkdir()
+    make_clips(tmp_path / "clips", 11)
+    given = dict(data="vggsound", root="clips", epochs=1, batch=4, val_scenes=3, scored=4,
+                 out="run")
+    papermill(tmp_path, **given)
+    history = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "val_loss" in json.loads(history)
+    assert "nothing is left to train" in papermill(tmp_path, **given, resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == history
+    assert "is now in earlier-1" in papermill(tmp_path, **given | {"epochs": 2})
+    assert (tmp_path / "run" / "earlier-1" / "metrics.jsonl").read_text() == history
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_unknown_parameters_are_errors(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}.ipynb has no parameter no_such_name"):
+        run.execute(run.NOTEBOOKS / f"{name}.ipynb", tmp_path / "x.ipynb",
+                    {"no_such_name": 1})
+
+
+# --- how stored outputs are compared (conftest.py) --------------------------
+
+
+@pytest.mark.parametrize("a, b", [
+    ("", ""), ("peak 0.93", "peak 0.93"), ("loss 0.500", "loss 0.509"),
+    ("0.01", "0.02"), ("12.50 s", "12.70 s"), ("1.5e-3 x", "1.6e-03 x"), ("-0.01", "0.01"),
+    ("  9.99 |", " 10.01 |"), ("−0.5", "-0.5"), ("<td>0.931</td>", "<td>0.929</td>"),
+    ("tensor([0.10, 2.00])", "tensor([0.11, 2.01])"), ("nan", "nan"), ("0.5%", "0.51%"),
+])
+def test_a_little_off_is_equal(a, b):
+    assert Output(a) == Output(b) and Output(b) == a and not Output(a) != b
+
+
+@pytest.mark.parametrize("a, b", [
+    ("12 of 30", "13 of 30"), ("peak 0.93", "peak 0.96"), ("peak 0.93", "cIoU 0.93"),
+    ("100.0", "103.0"), ("0.5", "-0.5"), ("0.5", "nan"), ("0.5", "0.5 0.5"),
+    ("torch 2.11.0", "torch 2.12.0"), ("1.0", "1"), ("(3, 96)", "(3, 97)"),
+    ("peak", "Peak"), ("0.5 a", "0.5 b"), ("a b", "a  b"), ("conv1.5x", "conv1.6x"),
+])
+def test_all_else_differs(a, b):
+    assert Output(a) != Output(b) and Output(b) != a and not Output(a) == b
+
+
+@pytest.mark.slow
+def test_nbval_compares_by_these_rules(tmp_path):
+    """Right, a little off, wrong whole number, wrong decimal: two cells fail."""
+    stored = ["peak 0.93", "peak 0.94", "peak 0.93, 12 clips", "peak 0.99"]
+    source = 'print("peak 0.93{}")'
+    book = new_notebook(cells=[
+        new_code_cell(source.format(", 13 clips" if "," in text else ""),
+                      execution_count=number,
+                      outputs=[new_output("stream", name="stdout", text=text + "\n")])
+        for number, text in enumerate(stored, 1)
+    ], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    nbformat.write(book, tmp_path / "small.ipynb")
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-p",
+         "no:cacheprovider", "-c", run.ROOT / "pyproject.toml", tmp_path / "small.ipynb"],
+        cwd=run.ROOT, capture_output=True, text=True,
+    )
+    assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    assert "Cell 2" in found.stdout and "Cell 3" in found.stdout
+
+
+def test_the_readme_has_the_numbers_that_notebook_06_stored():
+    readme = (run.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    stored = "\n".join(text for _, text in texts(book))
+    for split in ("test", "unseen", "open", "wild"):
+        line = next(x for x in readme.splitlines() if x.startswith(f"| `{split}` |"))
+        row = next(x for x in stored.splitlines() if x.startswith(f"| **{split}** |"))
+        numbers = re.findall(r"\d+\.\d", line)
+        assert len(numbers) == 5, line
+        for number in numbers:
+            assert number in re.findall(r"\d+\.\d", row), f"{split}: {number} in {row}"

@@ -1,0 +1,298 @@
+"""Runs of small notebooks: what they are given, what is written, what goes wrong."""
+
+import os
+import re
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from sslnb.series import pages, run
+
+# one pixel
+PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+       "AABJRU5ErkJggg==")
+WIDGET_AND_PICTURE = f"""\
+from IPython.display import display, publish_display_data
+display({{"{pages.WIDGET}": {{"model_id": "1", "version_major": 2, "version_minor": 0}},
+         "text/plain": "IntSlider(value=3)"}}, raw=True)
+publish_display_data({{"image/png": "{PNG}", "text/plain": "<Figure>"}},
+                     {{"image/png": {{"alt": "A \\"line\\" & <more>"}}}})"""
+
+
+def code(source, *tags):
+    return new_code_cell(source, metadata={"tags": list(tags)} if tags else {})
+
+
+def write(folder, name, *cells, title="A title"):
+    path = folder / f"{name}.ipynb"
+    book = new_notebook(cells=[new_markdown_cell(f"# {name[:2]} · {title}"), *cells])
+    book.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3",
+                                    "language": "python"}}
+    nbformat.write(book, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of notebooks, instead of the series."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(run, "NOTEBOOKS", folder)
+    return folder
+
+
+def parameters(text="seed = 0  # of what is drawn\nrate = 0.5"):
+    return code(text, "parameters")
+
+
+# --- which notebooks, which parameters --------------------------------------
+
+
+def test_notebooks_are_chosen_by_number_or_name_in_order(folder):
+    for name in ("02_b", "01_a", "03_c", "notes"):
+        write(folder, name)
+    stems = [p.stem for p in run.notebooks()]
+    assert stems == ["01_a", "02_b", "03_c"]
+    assert [p.stem for p in run.notebooks(["03", "1"])] == ["01_a", "03_c"]
+    assert [p.stem for p in run.notebooks(["02_b.ipynb"])] == ["02_b"]
+
+
+def test_an_unknown_notebook_is_named_with_those_known(folder):
+    write(folder, "01_a")
+    with pytest.raises(ValueError, match="'09'; known are 01_a"):
+        run.notebooks(["09"])
+
+
+def test_an_empty_folder_says_where_it_looked(folder):
+    with pytest.raises(ValueError, match=re.escape(str(folder))):
+        run.notebooks()
+
+
+def test_parameters_are_read_with_their_defaults(folder):
+    path = write(folder, "01_a", parameters("a = -1\nb = 'x'  # text\nc = (1, None)"))
+    assert run.parameters_of(path) == {"a": -1, "b": "x", "c": (1, None)}
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_notebook_needs_one_cell_of_parameters(folder, count):
+    path = write(folder, "01_a", *[parameters() for _ in range(count)])
+    with pytest.raises(ValueError, match=f"01_a.ipynb has {count} cells"):
+        run.parameters_of(path)
+
+
+@pytest.mark.parametrize("line", ["b = a + 1", "import os", "a, b = 1, 2", "a: int = 1"])
+def test_parameters_are_plain_literals(folder, line):
+    path = write(folder, "01_a", parameters(f"a = 1\n{line}"))
+    with pytest.raises(ValueError, match=re.escape(f"01_a.ipynb: {line!r}")):
+        run.parameters_of(path)
+
+
+def test_an_unknown_parameter_is_an_error(folder):
+    path = write(folder, "01_a", parameters())
+    with pytest.raises(ValueError, match="01_a.ipynb has no parameter sed; known are seed"):
+        run.execute(path, folder / "out.ipynb", {"sed": 1})
+    assert not (folder / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("default, text, value", [
+    ("0", "3", 3), ("0.5", "3", 3.0), ("0.5", "1e-4", 1e-4), ("False", "True", True),
+    ("''", "3", "3"), ("''", "~/runs", "~/runs"), ("None", "3", 3), ("None", "x", "x"),
+    ("(1, 2)", "(3, 4)", (3, 4)), ("[1]", "[]", []),
+])
+def test_texts_become_the_kind_of_the_default(folder, default, text, value):
+    path = write(folder, "01_a", parameters(f"name = {default}"))
+    found = run.fit_parameters(path, {"name": text})["name"]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("default, text", [
+    ("0", "many"), ("0", "0.5"), ("0", "True"), ("False", "1"), ("False", "true"),
+    ("0.5", "fast"), ("(1, 2)", "3"),
+])
+def test_another_kind_than_the_default_is_an_error(folder, default, text):
+    path = write(folder, "01_a", parameters(f"name = {default}"))
+    with pytest.raises(ValueError, match=r"01_a.ipynb: parameter name is .*; need \w+"):
+        run.fit_parameters(path, {"name": text})
+
+
+def test_nothing_runs_where_a_later_notebook_lacks_a_parameter(folder, tmp_path):
+    write(folder, "01_a", parameters("seed = 0\nsize = 1"))
+    write(folder, "02_b", parameters("seed = 0"))
+    with pytest.raises(ValueError, match="02_b.ipynb has no parameter size"):
+        run.series(tmp_path / "out", (), {"size": "2"})
+    assert not (tmp_path / "out").exists()
+
+
+# --- what kernels inherit ---------------------------------------------------
+
+
+def test_kernels_inherit_no_habits_and_the_shell_keeps_its_own(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("MPLBACKEND", "Qt5Agg")
+    before = dict(os.environ)
+    with run.kernel_environment(cpu=True):
+        assert os.environ["PYTHONPATH"] == str(run.ROOT)
+        assert "MPLBACKEND" not in os.environ
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+        profile = os.environ["IPYTHONDIR"]
+        assert os.path.isdir(profile)
+    assert dict(os.environ) == before
+    assert not os.path.exists(profile)
+
+
+def test_the_model_of_05_is_handed_on(tmp_path):
+    given = [run.handed(path, tmp_path) for path in run.notebooks()]
+    names = [path.name[:2] for path in run.notebooks()]
+    given = dict(zip(names, given))
+    assert given["05"]["out"] == str(tmp_path / "checkpoint")
+    for number in ("06", "07"):
+        assert given.get(number, {"checkpoint": given["05"]["out"]}) == {
+            "checkpoint": given["05"]["out"]
+        }
+    for path in run.notebooks():
+        run.fit_parameters(path, given[path.name[:2]])  # it knows what it is given
+
+
+# --- runs -------------------------------------------------------------------
+
+
+def run_main(folder, *arguments):
+    return run.main([*arguments, "--out", str(folder)])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of two notebooks in a folder whose name has a space; (out, notebooks)."""
+    folder = tmp_path_factory.mktemp("a run") / "notebooks"
+    folder.mkdir()
+    write(folder, "01_a", parameters(), code("import sslnb, os\nprint(os.getcwd())"),
+          new_markdown_cell("## What came out\n\n[next](02_b.ipynb)\n\n"
+                            r"$$\mathcal L = x^2 \tag{8}$$ with $\alpha$, `$PATH`"),
+          code(WIDGET_AND_PICTURE, "key"), code("print(f'seed {seed}')", "key"),
+          code("print('not for the index')"), title="A & B")
+    write(folder, "02_b", parameters(), code("print('second')", "key"))
+    out = folder.parent / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "NOTEBOOKS", folder)
+        patch.setenv("PYTHONPATH", "/elsewhere")
+        run_main(out, "-p", "seed", "7")
+    return out, folder
+
+
+def test_a_run_writes_notebooks_pages_and_the_index(whole):
+    out, _ = whole
+    assert sorted(path.name for path in out.iterdir()) == [
+        "01_a.html", "01_a.ipynb", "02_b.html", "02_b.ipynb", "index.html",
+    ]
+
+
+def test_notebooks_run_in_their_own_folder_with_the_parameters_given(whole):
+    out, folder = whole
+    book = nbformat.read(out / "01_a.ipynb", 4)
+    printed = [o.text for cell in book.cells for o in cell.get("outputs", []) if "text" in o]
+    assert printed == [f"{folder}\n", "seed 7\n", "not for the index\n"]
+
+
+def test_pages_carry_alternative_texts_and_no_widgets(whole):
+    out, _ = whole
+    for name in ("01_a.html", "index.html"):
+        page = BeautifulSoup((out / name).read_text(), "html.parser")
+        (picture,) = page.find_all("img")
+        assert picture["alt"] == 'A "line" & <more>'
+        assert picture["src"] == f"data:image/png;base64,{PNG}"
+        for code in page.select(".jp-InputArea"):
+            code.decompose()
+        for word in ("IntSlider", "widget-view", "<Figure>"):
+            assert word not in (page.main or page.body).text
+
+
+def test_pages_draw_equations_and_load_nothing_from_elsewhere(whole):
+    out, _ = whole
+    page = BeautifulSoup((out / "01_a.html").read_text(), "html.parser")
+    block, inline = page.find_all("math")
+    assert (block["display"], inline["display"]) == ("block", "inline")
+    assert block.text.split() == ["ℒ=x2(8)"] and inline.text == "α"
+    assert "$PATH" in page.text and "$$" not in page.main.text
+    for name in ("01_a.html", "index.html"):
+        page = BeautifulSoup((out / name).read_text(), "html.parser")
+        assert not page.find_all(["script", "link", "iframe"])
+
+
+def test_an_equation_that_cannot_be_read_stays_as_it_is():
+    assert pages.mathml(r"a < \left(", "inline") == r"<code>a &lt; \left(</code>"
+
+
+def test_pages_link_to_pages(whole):
+    out, _ = whole
+    text = (out / "01_a.html").read_text()
+    assert 'href="02_b.html"' in text and 'href="index.html"' in text
+    assert "<title>01 · A &amp; B</title>" in text
+
+
+def test_the_index_shows_key_outputs_under_their_headings(whole):
+    out, _ = whole
+    text = (out / "index.html").read_text()
+    assert "What came out" in text and "seed 7" in text and "second" in text
+    assert "not for the index" not in text
+    assert "01 · A &amp; B" in text and 'href="02_b.html"' in text
+
+
+def test_a_failing_notebook_is_named_with_its_cell_and_leaves_its_page(
+    folder, tmp_path, capsys
+):
+    write(folder, "01_a", parameters(), code("print('well so far')", "key"),
+          code("1 / seed"), code("print('never')"))
+    write(folder, "02_b", parameters())
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit, match=r"01_a.ipynb, cell 3: ZeroDivisionError"):
+        run_main(out)
+    assert "well so far" in (out / "01_a.html").read_text()
+    assert "cell 3: ZeroDivisionError" in (out / "index.html").read_text()
+    assert str(out / "index.html") in capsys.readouterr().out
+    assert not (out / "02_b.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_named_with_its_cell(folder, tmp_path):
+    write(folder, "01_a", parameters(), code("import os; os._exit(1)"))
+    with pytest.raises(SystemExit, match="01_a.ipynb, cell 2: its kernel died"):
+        run_main(tmp_path / "out")
+    assert (tmp_path / "out" / "01_a.html").exists()
+
+
+def test_wrong_arguments_end_with_a_sentence(folder, tmp_path):
+    write(folder, "01_a", parameters())
+    with pytest.raises(SystemExit, match="error: no notebook '4'"):
+        run_main(tmp_path / "out", "4")
+    with pytest.raises(SystemExit, match="error: 01_a.ipynb has no parameter x"):
+        run_main(tmp_path / "out", "01", "-p", "x", "1")
+
+
+def test_storing_keeps_what_a_page_needs(folder):
+    path = write(folder, "01_a", parameters(), code(WIDGET_AND_PICTURE, "key"),
+                 code("print(seed)"))
+    ids = [cell.id for cell in nbformat.read(path, 4).cells]
+    run.main(["--store", "01"])
+    book = nbformat.read(path, 4)
+    assert [cell.id for cell in book.cells] == ids
+    assert set(book.metadata) == {"kernelspec", "language_info"}
+    assert [cell.get("execution_count") for cell in book.cells] == [None, 1, 2, 3]
+    assert [cell.metadata for cell in book.cells[1:]] == [
+        {"tags": ["parameters"]}, {"tags": ["key"]}, {}
+    ]
+    (picture,) = book.cells[2].outputs  # the widget is gone, with its text
+    assert picture.metadata["image/png"]["alt"] == 'A "line" & <more>'
+
+
+def test_storing_leaves_a_failing_notebook_as_it_was(folder):
+    path = write(folder, "01_a", parameters(), code("1 / seed"))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match=r"01_a.ipynb: (?s:.*)ZeroDivisionError"):
+        run.main(["--store"])
+    assert path.read_bytes() == before
+
+
+def test_storing_takes_no_parameters(folder):
+    with pytest.raises(SystemExit):
+        run.main(["--store", "-p", "seed", "1"])

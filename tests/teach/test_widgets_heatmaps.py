@@ -1,0 +1,184 @@
+"""The controls of notebook 06, moved without a browser."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from sslnb import localise
+from sslnb.data import load_scenes, normalise, spectrogram
+from sslnb.model import SoundLocaliser, respond
+from sslnb.teach import widgets
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SoundLocaliser.from_preset("laptop").eval()
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return load_scenes("test", 4)
+
+
+@pytest.fixture
+def box(model, clips):
+    return widgets.heatmaps(model, clips)
+
+
+@pytest.fixture(scope="module")
+def maps(model, clips):
+    """Responses (picture, sound, h, w), by the model's own two encoders."""
+    with torch.no_grad():
+        v = model.embed_image(normalise(clips.images))
+        a = model.embed_audio(spectrogram(clips.waves, model.config.audio))
+    return respond(v, a)
+
+
+def shown_ciou(box):
+    return float(re.search(r"cIoU ([\d.]+)", box.status.value).group(1))
+
+
+def pixels(box):
+    return np.asarray(Image.open(io.BytesIO(box.view.value)).convert("RGB")).astype(int)
+
+
+def right_half(box):
+    return pixels(box)[:, widgets.PANEL + 8 :]
+
+
+def test_it_starts_with_the_first_picture_its_own_sound_and_the_median(box):
+    values = {name: control.value for name, control in box.controls.items()}
+    assert values == {"picture": 0, "sound": "own", "quantile": 0.5, "show": "map"}
+    assert pixels(box).shape == (widgets.PANEL, 2 * widgets.PANEL + 8, 3)
+
+
+@pytest.mark.parametrize("name, value", [
+    ("picture", 2), ("sound", 1), ("show", "mask"),
+])
+def test_every_control_changes_the_picture(box, name, value):
+    before = box.view.value
+    box.controls[name].value = value
+    assert box.view.value != before
+    box.controls[name].value = {"picture": 0, "sound": "own", "show": "map"}[name]
+    assert box.view.value == before
+
+
+def test_the_threshold_moves_the_mask_and_the_score_but_not_the_map(box):
+    before = box.view.value, box.status.value
+    box.controls["quantile"].value = 0.8
+    assert box.view.value == before[0] and box.status.value != before[1]
+    box.controls["show"].value = "mask"
+    masked = box.view.value
+    box.controls["quantile"].value = 0.5
+    assert box.view.value != masked
+    assert box.status.value == before[1]
+
+
+def test_at_the_median_the_score_is_the_protocols(box, clips, maps):
+    truth = localise.truth_of(clips)
+    for n in range(len(clips)):
+        for m in range(len(clips)):
+            box.controls["picture"].value, box.controls["sound"].value = n, m
+            expected = localise.ciou(maps[n, m][None], truth[n][None])[0].item()
+            assert box.ciou == pytest.approx(expected, abs=1e-4)
+            assert shown_ciou(box) == pytest.approx(expected, abs=6e-4)
+
+
+def test_its_own_sound_is_the_sound_of_that_number(box):
+    box.controls["picture"].value = 3
+    own = box.view.value, box.ciou, box.player.value
+    box.controls["sound"].value = 3
+    assert (box.view.value, box.ciou, box.player.value) == own
+
+
+def test_at_another_quantile_the_score_is_that_of_its_mask(box, clips, maps):
+    box.controls["quantile"].value = 0.9
+    p = localise.resize(maps[0, 0][None])[0]
+    mask = p > np.quantile(p.double().numpy(), 0.9, method="higher")
+    truth = localise.boxes_to_truth(clips.boxes[0]) > 0
+    expected = (mask & truth).sum() / (mask | truth).sum()
+    assert box.ciou == pytest.approx(expected.item(), abs=1e-3)
+    assert "mask 10% of the frame" in box.status.value
+
+
+def test_the_ends_of_the_threshold_are_nearly_everything_and_nearly_nothing(box):
+    box.controls["quantile"].value = 0
+    assert "mask 100% of the frame" in box.status.value
+    box.controls["quantile"].value = box.controls["quantile"].max
+    assert "mask 1% of the frame" in box.status.value
+
+
+def test_the_mask_is_painted_where_it_is(box, clips, maps):
+    """Blue inside the box, vermilion outside: counted on the picture's own pixels."""
+    p = localise.resize(maps[0, 0][None])[0]
+    mask = widgets.above(p, 0.5).numpy()
+    truth = localise.boxes_to_truth(clips.boxes[0]).numpy() > 0
+    box.controls["show"].value = "mask"
+    plain, painted = pixels(box)[:, : widgets.PANEL], right_half(box)
+    step = widgets.PANEL / localise.SIZE
+    at = ((np.arange(localise.SIZE) + 0.5) * step).astype(int)
+    inner = np.s_[15:-15, 15:-15]
+    change = (painted - plain)[at][:, at][inner]  # red, green, blue of each pixel
+    warm = change[..., 0] - change[..., 2]  # towards vermilion and away from blue
+    mask, truth = mask[inner], truth[inner]
+    if (mask & ~truth).any():
+        assert warm[mask & ~truth].mean() > 20
+    assert warm[mask & truth].mean() < -20
+
+
+def test_the_player_plays_what_is_heard(box, clips):
+    for sound in ("own", 2):
+        box.controls["sound"].value = sound
+        wave, rate = soundfile.read(io.BytesIO(box.player.value), dtype="int16")
+        index = box.controls["picture"].value if sound == "own" else sound
+        assert rate == 16_000
+        assert np.abs(wave.astype(int) - clips.waves[index].numpy()).max() <= 1
+        assert f"♪ {clips.labels[index]}" in box.status.value
+
+
+def test_the_sound_is_sent_again_only_when_it_changes(box):
+    sent = []
+    box.player.observe(lambda change: sent.append(change), "value")
+    box.controls["quantile"].value = 0.7
+    box.controls["show"].value = "mask"
+    assert not sent
+    box.controls["sound"].value = 1
+    assert len(sent) == 1
+
+
+def test_everything_is_embedded_once(model, clips, monkeypatch):
+    calls = []
+    for name in ("embed_image", "embed_audio"):
+        method = getattr(model, name)
+        monkeypatch.setattr(
+            model, name, lambda x, method=method: calls.append(len(x)) or method(x)
+        )
+    box = widgets.heatmaps(model, clips)
+    box.controls["picture"].value = 1
+    box.controls["sound"].value = 0
+    assert calls == [len(clips), len(clips)]
+
+
+def test_the_model_is_left_as_it_was(clips):
+    torch.manual_seed(0)
+    model = SoundLocaliser.from_preset("laptop").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    widgets.heatmaps(model, clips)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in
+               model.state_dict().items())
+
+
+def test_photographs_with_several_boxes_and_short_sets_work(model):
+    clips = load_scenes("wild", 1)
+    assert len(clips.boxes[0]) > 1
+    box = widgets.heatmaps(model, clips)
+    truth = localise.truth_of(clips)
+    expected = localise.ciou(localise.respond_to(model, clips), truth)[0]
+    assert box.ciou == pytest.approx(expected.item(), abs=1e-4)

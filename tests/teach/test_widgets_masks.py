@@ -1,0 +1,86 @@
+"""The controls of notebook 03, moved without a browser: ε and τ of a pseudo-mask."""
+
+import io
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sslnb.teach import plot, widgets
+
+
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return rand(3, 24, 24), 0.2 + 0.6 * rand(12, 12, seed=1)
+
+
+@pytest.fixture
+def box(clip):
+    return widgets.pseudo_masks(*clip)
+
+
+def naive(response, epsilon, tau):
+    """Mask and mean under it, cell by cell, in double precision."""
+    mask = [[1 / (1 + math.exp((epsilon - s) / tau)) for s in row]
+            for row in response.double().tolist()]
+    cells = list(zip(sum(mask, []), response.double().flatten().tolist()))
+    return np.array(mask), sum(m * s for m, s in cells) / sum(m for m, _ in cells)
+
+
+def shown(box):
+    """The mask, the two histograms, and where ε and P are drawn."""
+    _, mask, cells = box.figure.axes
+    counts = [steps.get_data().values for steps in cells.patches]
+    return mask.images[-1].get_array(), *counts, *(line.get_xdata()[0]
+                                                    for line in cells.lines)
+
+
+@pytest.mark.parametrize("epsilon, tau", [
+    (0.65, 0.03), (0.3, 0.03), (0.5, 0.3), (0.95, 0.01), (0.1, 1.0)
+])
+def test_the_panels_show_what_the_sliders_say(clip, box, epsilon, tau):
+    _, response = clip
+    box.controls["epsilon"].value, box.controls["tau"].value = epsilon, tau
+    right, mean = naive(response, epsilon, tau)
+    mask, every, counted, at_epsilon, at_mean = shown(box)
+    np.testing.assert_allclose(mask, right, atol=1e-5)
+    np.testing.assert_array_equal(every, np.histogram(response, 40, (0, 1))[0])
+    expected = np.histogram(response, 40, (0, 1), weights=right / right.sum() * 144)[0]
+    np.testing.assert_allclose(counted, expected, rtol=1e-3, atol=1e-3)
+    assert (at_epsilon, at_mean) == (epsilon, pytest.approx(mean, abs=1e-5))
+    assert f"P = {mean:.2f}" in box.figure.axes[2].get_title()
+
+
+def test_a_mask_that_goes_dark_still_counts_the_highest_cells(clip, box):
+    before = shown(box)[-1]
+    box.controls["epsilon"].value = 1.0
+    mask, _, counted, _, mean = shown(box)
+    assert mask.max() < 0.01 and counted.sum() == pytest.approx(144, rel=1e-4)
+    assert before < mean < clip[1].max()
+
+
+def test_every_move_draws_another_picture_and_back_again_the_same(box):
+    first = box.view.value
+    box.controls["tau"].value = 0.3
+    assert box.view.value != first
+    box.controls["tau"].value = 0.03
+    assert box.view.value == first
+    pixels = np.asarray(Image.open(io.BytesIO(first)))
+    assert pixels.shape[2] == 3 and pixels.std() > 10
+
+
+def test_it_starts_where_it_is_told_and_leaves_no_figure_open(clip):
+    box = widgets.pseudo_masks(*clip, epsilon=0.4, tau=0.1)
+    assert box.controls["epsilon"].value == 0.4
+    assert box.controls["tau"].value == pytest.approx(0.1)
+    alone = plot.pseudo_mask(*clip, 0.4, 0.1)
+    np.testing.assert_array_equal(shown(box)[0], alone.axes[1].images[-1].get_array())
+    plt.close(alone)
+    assert plt.get_fignums() == []

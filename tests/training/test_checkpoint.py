@@ -1,0 +1,175 @@
+"""States of a run: whole or not at all, the last two, and what cannot be written."""
+
+import fcntl
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslnb.files import atomic_write, locked
+from sslnb.model import SoundLocaliser
+from sslnb.training.checkpoint import hold, load_state, save_state, set_aside, states
+from sslnb.training.recipe import TrainConfig
+
+DATA = {"training": {"number": 3, "names": "5ca1ab1e"}}
+
+
+def run(steps=1):
+    """A model and an optimiser that has taken some steps."""
+    torch.manual_seed(1)
+    model = SoundLocaliser.from_preset("laptop").to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    for _ in range(steps):
+        step(model, optimizer)
+    return model, optimizer
+
+
+def step(model, optimizer):
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
+    optimizer.zero_grad()
+    model.embed_image(images)[:, :8].sum().backward()
+    optimizer.step()
+
+
+def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
+    model, optimizer = run()
+    history = [{"epoch": 1, "loss": 2.5}]
+    save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
+    other, its = run(steps=0)
+    assert load_state(tmp_path, TrainConfig(), DATA, {"model": other}, its) == history
+    for pair in ((model, optimizer), (other, its)):
+        step(*pair)
+    for (name, a), b in zip(model.state_dict().items(), other.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
+    model, optimizer = run()
+    history = []
+    (tmp_path / ".4711.state-0001.safetensors").write_bytes(b"half")  # of a killed run
+    for epoch in range(1, 5):
+        history.append({"epoch": epoch})
+        save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
+    assert [p.name for p in states(tmp_path)] == [
+        "state-0003.safetensors", "state-0004.safetensors"]
+    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 4
+    states(tmp_path)[-1].write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
+        load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)
+    states(tmp_path)[-1].unlink()
+    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 3
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests/training")
+from sslnb.training.checkpoint import save_state, states
+from sslnb.training.recipe import TrainConfig
+from test_checkpoint import DATA, run
+folder = Path(sys.argv[1])
+model, optimizer = run()
+save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # no more than 100 kB a file from here on
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}, {"epoch": 2}])
+except OSError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
+    told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], text=True,
+                          capture_output=True)
+    assert "state-0002.safetensors cannot be written" in told.stdout, told
+    assert "intact" in told.stdout
+    assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
+        "state-0001.safetensors"]
+    model, optimizer = run()
+    assert load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer) == [{"epoch": 1}]
+
+
+HOLDING = """
+import sys
+from sslnb.files import locked
+with locked(sys.argv[1], "busy"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path):
+    path = tmp_path / "lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLDING, str(path)], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(BlockingIOError, match="^mine$"), locked(path, "mine"):
+            raise AssertionError("locked twice")
+        other.kill()
+    with locked(path, "mine") as file:
+        file.write(b"kept")
+    assert path.read_bytes() == b"kept"
+
+
+def test_a_lock_whose_file_was_deleted_while_we_took_it_is_no_lock(tmp_path, monkeypatch):
+    """Its holder deletes the file, then ends: who waits would lock what nobody sees."""
+    path, flock = tmp_path / "lock", fcntl.flock
+
+    def late(file, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path, "mine"):
+        with pytest.raises(BlockingIOError), locked(path, "yours"):
+            raise AssertionError("locked twice")
+
+
+def test_a_run_is_set_aside_with_nothing_else(tmp_path):
+    assert set_aside(tmp_path) is None and not list(tmp_path.iterdir())
+    (tmp_path / "notes.txt").write_text("mine")
+    for number in (1, 2):
+        for name in ("model.json", "metrics.jsonl", "state-0001.safetensors"):
+            (tmp_path / name).write_text(f"{name} of run {number}")
+        with hold(tmp_path), pytest.raises(BlockingIOError, match="another run is at work"):
+            set_aside(tmp_path)
+        assert set_aside(tmp_path) == tmp_path / f"earlier-{number}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "earlier-1", "earlier-2", "notes.txt"]
+    for number in (1, 2):
+        aside = tmp_path / f"earlier-{number}"
+        assert {path.name: path.read_text() for path in aside.iterdir()} == {
+            name: f"{name} of run {number}"
+            for name in ("model.json", "metrics.jsonl", "state-0001.safetensors")}
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "metrics.json"
+    with atomic_write(path) as temporary:
+        temporary.write_text("[1]")
+    with pytest.raises(KeyError), atomic_write(path) as temporary:
+        temporary.write_text("[1, ")
+        raise KeyError
+    assert json.loads(path.read_text()) == [1]
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="absent/a.json cannot be written"):
+        with atomic_write(tmp_path / "absent" / "a.json") as temporary:
+            temporary.write_text("{}")
+
+
+def test_a_model_that_cannot_be_saved_says_where(tmp_path):
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(OSError, match="model.safetensors cannot be written"):
+        SoundLocaliser.from_preset("laptop").save(tmp_path)
+    assert not (tmp_path / "model.json").exists()
+    (tmp_path / "model.safetensors").rmdir()
+    SoundLocaliser.from_preset("laptop").save(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1  # the weights are as readable as the card
