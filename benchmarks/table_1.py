@@ -23,8 +23,9 @@ from sslnb.data import load_scenes
 from sslnb.files import DATA
 from sslnb.model import SoundLocaliser
 from sslnb.training.checkpoint import states
-from sslnb.training.loop import SCENES, load_training, train
-from sslnb.training.recipe import TABLE_1, TrainConfig
+from sslnb.training.clips import load_training
+from sslnb.training.loop import train
+from sslnb.training.recipe import SCENES, TABLE_1, TrainConfig
 
 TABLE = DATA / "table_1.jsonl"
 SCORED = 300  # scenes of each split, as in notebook 06

@@ -38,9 +38,10 @@ from sslnb.training.recipe import TrainConfig
 from sslnb.training.step import (
     Branches,
     compile_encoders,
-    draw_views,
-    loss_of_batch,
-    mask_sounds,
+    masked_spectrograms,
+    total_loss,
+    two_images,
+    two_views,
 )
 
 # Dense bf16 operations a second, as the maker states them.
@@ -50,8 +51,8 @@ CLIPS, EPOCHS = 144_000, 80
 
 def reference_loss(model, config, images, sounds, generator, memory):
     """Equation 11 by the released code's formulas, term by term."""
-    heard = mask_sounds(config, sounds, generator, 1.0, len(images), -100.0)[0]
-    view_1, view_2, theta = draw_views(config, images, generator)
+    heard = masked_spectrograms(config, sounds, generator)[0]
+    view_1, view_2, theta = two_images(config, images, generator)
     losses, own = [], []
     for view in (normalise(view_1), augment.warp(normalise(view_2), theta)):
         view, sound = (x.contiguous(memory_format=memory) for x in (view, heard))
@@ -96,7 +97,8 @@ class Step:
             loss = reference_loss(self.model, self.config, images, sounds, generator,
                                   self.memory)
         else:
-            loss, _ = loss_of_batch(self.branches, self.config, images, sounds, generator)
+            views = two_views(self.config, images, sounds, generator)
+            loss, _ = total_loss(self.branches, self.config, views)
         self.optimizer.zero_grad()
         loss.backward()
         return loss.item()  # waits for the device
@@ -162,7 +164,7 @@ def alone(batch, rounds, compiled, device):
 
     def augmented():
         began = time.perf_counter()
-        views = draw_views(steps["fp32"].config, images, generator)
+        views = two_images(steps["fp32"].config, images, generator)
         augment.warp(views[1], views[2]).mean().item()
         return batch / (time.perf_counter() - began)
 

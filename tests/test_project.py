@@ -18,7 +18,7 @@ import yaml
 
 from benchmarks import ledger, table_1
 from sslnb.files import CHECKPOINT
-from sslnb.training.loop import SCENES
+from sslnb.training.recipe import SCENES
 from sslnb.training.recipe import TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -171,10 +171,10 @@ def handed(source, out):
     """What a run gives a notebook: 05 trains in full, and hands its model on."""
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
-        from sslnb.training.loop import SCENES, VAL
+        from sslnb.training.recipe import SCENES, VAL_CLIPS
         from sslnb.training.recipe import TrainConfig  # torch: takes seconds
 
-        return {"scenes": SCENES, "val_scenes": VAL, "epochs": TrainConfig.epochs,
+        return {"scenes": SCENES, "val_scenes": VAL_CLIPS, "epochs": TrainConfig.epochs,
                 "out": checkpoint}
     return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
 

@@ -1,15 +1,15 @@
-"""Stop and go: the state of a run, on disk whole or not at all (notebook 05).
+"""Checkpoints of a run: its state, on disk complete or not at all (notebook 05).
 
-    >>> with hold(folder):
-    ...     refuse_another_run(folder)
-    ...     save_state(folder, config, data, {"model": model}, optimizer, history)
-    ...     history = load_state(folder, config, data, {"model": model}, optimizer)
+    >>> with run_folder("runs/mine") as folder:
+    ...     save_state(folder, config, clips, state)
+    ...     load_state(folder, config, clips, state)     # resume
 
 A run's folder holds the last two states (state-0007.safetensors …), the best model
 on validation (model.safetensors, model.json) and metrics.jsonl. Nothing is unpickled.
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,39 +19,46 @@ from safetensors import SafetensorError, safe_open
 
 from sslnb.files import atomic_write, locked
 from sslnb.model import write
+from sslnb.training.recipe import TrainConfig
+from sslnb.training.state import TrainState
 
 KEPT = 2  # states
 
 
-def states(folder):
+def states(folder: Path) -> list[Path]:
     """Paths of the states in a run's folder, oldest first."""
     return sorted(folder.glob("state-*.safetensors"))
 
 
 @contextmanager
-def hold(folder):
-    """Keep other runs out of a folder until the block ends.
+def run_folder(folder: str | Path, resume: bool = False) -> Iterator[Path]:
+    """The folder of a run, made where it is missing and locked until the block ends.
 
-    BlockingIOError where another run is at work in it.
+    BlockingIOError where another run is at work in it; FileExistsError where it holds
+    a run and this one does not resume: nothing is overwritten.
     """
-    path = Path(folder) / ".lock"
-    with locked(path, f"another run is at work in {folder}: wait for its end, or train "
-                "into another folder (--out)"):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    busy = (f"another run is at work in {folder}: wait for its end, or train into another "
+            "folder (--out)")
+    with locked(path, busy):
         try:
-            yield
+            if not resume:
+                _refuse_another_run(folder)
+            yield folder
         finally:
             path.unlink(missing_ok=True)
 
 
-def files_of_run(folder):
+def files_of_run(folder: Path) -> list[Path]:
     """Paths of the files of a run in a folder: states, best model and metrics."""
     names = ("model.safetensors", "model.json", "metrics.jsonl")
     others = (folder / name for name in names)
     return states(folder) + [path for path in others if path.exists()]
 
 
-def refuse_another_run(folder):
-    """FileExistsError where a folder holds a run: nothing may overwrite it."""
+def _refuse_another_run(folder):
     found = [path.name for path in files_of_run(folder)]
     if found:
         resume = "resume it (--resume), " if states(folder) else ""
@@ -61,7 +68,7 @@ def refuse_another_run(folder):
         )
 
 
-def set_aside(folder):
+def set_aside(folder: str | Path) -> Path | None:
     """Move a folder's run into a new folder inside it; its path, or None without a run.
 
     BlockingIOError where the run is still going on.
@@ -69,7 +76,7 @@ def set_aside(folder):
     folder = Path(folder)
     if not files_of_run(folder):
         return None
-    with hold(folder):
+    with run_folder(folder, resume=True):
         number = 1
         while (target := folder / f"earlier-{number}").exists():
             number += 1
@@ -79,22 +86,25 @@ def set_aside(folder):
     return target
 
 
-def save_state(folder, config, data, parts, optimizer, history):
-    """Everything that resuming needs, and the metrics; keeps the last two states.
+def save_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState) -> None:
+    """Write all that resuming needs, the metrics, and the model where it is the best.
 
-    data: {name: data.Clips.fingerprint()} of the clips, such as training and
-    validation; parts: {name: module}, such as the model and the running mean of its
-    weights. OSError where it cannot be written: the states before are intact.
+    clips: {name: Clips.fingerprint()} of the training and validation clips. The last two
+    states are kept. OSError where it cannot be written: the states before are intact.
     """
-    tensors = {f"{part}.{name}": value for part, module in parts.items()
+    if state.is_best():
+        state.averaged.save(
+            folder, training=asdict(config), clips=clips["training"]["number"],
+            metrics=state.history[-1],
+        )
+    tensors = {f"{part}.{name}": value for part, module in state.modules().items()
                for name, value in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    text = json.dumps({"config": asdict(config), "data": data, "history": history})
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    with atomic_write(folder / f"state-{len(history):04d}.safetensors") as path:
+    for index, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    text = json.dumps({"config": asdict(config), "data": clips, "history": state.history})
+    with atomic_write(folder / f"state-{len(state.history):04d}.safetensors") as path:
         write(tensors, path, {"state": text})
-    lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
+    lines = "".join(json.dumps(metrics) + "\n" for metrics in state.history)
     with atomic_write(folder / "metrics.jsonl") as path:
         path.write_text(lines, encoding="utf-8")
     halves = folder.glob(".*.safetensors")  # of runs that were killed while they wrote
@@ -102,45 +112,52 @@ def save_state(folder, config, data, parts, optimizer, history):
         old.unlink()
 
 
-def load_state(folder, config, data, parts, optimizer):
-    """Put the last state into parts and optimizer; the metrics of its epochs.
+def load_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState) -> None:
+    """Put the last saved state of a folder into `state`.
 
     FileNotFoundError where there is none; ValueError where it is damaged, of another
-    configuration than `config`, or of clips with another fingerprint than `data` says.
+    configuration than `config`, or of clips with another fingerprint than `clips` says.
     """
     if not states(folder):
         raise FileNotFoundError(f"no state in {folder}: there is no run to resume")
     path = states(folder)[-1]
     try:
         with safe_open(path, framework="pt") as file:
-            text = file.metadata()["state"]
+            saved = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}; delete it to resume from the "
                          "state before, or start anew") from error
-    saved = json.loads(text)
-    before, now = saved["config"], json.loads(json.dumps(asdict(config)))
-    for name in now:
-        if before.get(name) != now[name]:
-            raise ValueError(
-                f"{path} was trained with {name} = {before.get(name)!r}, not "
-                f"{now[name]!r}: resume with the same configuration or start anew"
-            )
-    _check_same_clips(path, saved.get("data"), data)
-    for part, module in parts.items():
+    _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
+    _check_same_clips(path, saved.get("data"), clips)
+    for part, module in state.modules().items():
         module.load_state_dict({name.removeprefix(f"{part}."): value for name, value
                                 in tensors.items() if name.startswith(f"{part}.")})
-    state, parameters = {}, [p for g in optimizer.param_groups for p in g["params"]]
+    _load_optimizer(state.optimizer, tensors)
+    state.history = saved["history"]
+
+
+def _load_optimizer(optimizer, tensors):
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    values: dict[int, dict] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             like = parameters[int(index)]
             if value.shape == like.shape:  # Adam's fused kernel wants one memory format
                 value = torch.empty_like(like).copy_(value)
-            state.setdefault(int(index), {})[key] = value
+            values.setdefault(int(index), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return saved["history"]
+    optimizer.load_state_dict({"state": values, "param_groups": groups})
+
+
+def _check_same_config(path, before, now):
+    for name in now:
+        if before.get(name) != now[name]:
+            raise ValueError(
+                f"{path} was trained with {name} = {before.get(name)!r}, not "
+                f"{now[name]!r}: resume with the same configuration or start anew"
+            )
 
 
 def _check_same_clips(path, before, now):

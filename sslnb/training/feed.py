@@ -23,13 +23,13 @@ TABLE = 2**30  # bytes: spectrograms that take less are computed once and kept
 
 
 class Feed:
-    """Pictures and spectrograms of `data.Clips`, batch by batch, on a device.
+    """Images and spectrograms of `data.Clips`, batch by batch, on a device.
 
-    workers: threads that read ahead where the clips do not fit on a GPU.
+    threads: how many read ahead where the clips do not fit on a GPU.
     """
 
-    def __init__(self, clips, audio, device, workers=2):
-        self.audio, self.device, self.workers = audio, device, workers
+    def __init__(self, clips, audio, device, threads=2):
+        self.audio, self.device, self.threads = audio, device, threads
         self.names, self.images, self.waves = clips.names, clips.images, clips.waves
         self.waited = 0.0
         need = sum(x.numel() * x.element_size() for x in (self.images, self.waves))
@@ -60,7 +60,7 @@ class Feed:
         return rows.pin_memory() if ahead else rows
 
     def _read(self, index, similar):
-        """What a thread can get ready: pictures, and waves where they are no table."""
+        """What a thread can get ready: images, and waves where there is no table."""
         others = [] if similar is None else [similar[index]]
         waves = None if self.table is not None else [
             self._rows(self.waves, rows) for rows in (index, *others)]
@@ -68,11 +68,11 @@ class Feed:
 
     def _finish(self, index, images, waves, others):
         if waves is None:
-            heard = [self.sounds(rows) for rows in (index, *others)]
+            sounds = [self.sounds(rows) for rows in (index, *others)]
         else:
-            heard = [self._spectrogram(rows) for rows in waves]
+            sounds = [self._spectrogram(rows) for rows in waves]
         images = images.to(self.device, non_blocking=True)
-        return index, images, heard[0], heard[1] if others else None
+        return index, images, sounds[0], sounds[1] if others else None
 
     def batches(self, parts, similar=None):
         """For each index tensor of `parts`: (index, images (B, 3, S, S) uint8,
@@ -97,7 +97,7 @@ class Feed:
 
     def _ahead(self, parts, similar):
         """For each of `parts` what gives it, read by a thread meanwhile."""
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             waiting, parts = deque(), iter(parts)
             while True:
                 while len(waiting) < AHEAD and (part := next(parts, None)) is not None:

@@ -5,8 +5,8 @@ DistributedDataParallel averages their gradients. What is left to this file is t
 N processes with a batch of B / N compute what one with B computes: negatives are
 gathered with their gradients, batch-norm sees the whole batch.
 
-    >>> with connect():                           # under torchrun or alone
-    ...     mine = share(batch)                   # slice of the batch that is ours
+    >>> with process_group():                           # under torchrun or alone
+    ...     mine = local_slice(batch)                   # slice of the batch that is ours
     ...     sounds = gather(embeddings, batch)    # (b, C) to (batch, C)
 """
 
@@ -27,7 +27,12 @@ def rank():
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world():
+def is_main():
+    """Whether this process is the one that writes."""
+    return rank() == 0
+
+
+def world_size():
     """How many processes share a batch."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -40,7 +45,7 @@ def device():
 
 
 @contextmanager
-def connect(minutes=10):
+def process_group(minutes=10):
     """Join the processes that torchrun started, if it did, until the block ends.
 
     A process that waits longer than `minutes` for another takes it for lost. One that
@@ -75,29 +80,29 @@ def _stop(number, frame):
                            "one is lost")
 
 
-def share(batch):
+def local_slice(batch):
     """The slice of a batch of `batch` clips that is this process's.
 
     Shares differ by one clip at most, and none is empty: ValueError where there are
     fewer clips than processes.
     """
-    if batch < world():
-        raise ValueError(f"a batch of {batch} for {world()} processes: need a clip each")
-    return slice(batch * rank() // world(), batch * (rank() + 1) // world())
+    if batch < world_size():
+        raise ValueError(f"a batch of {batch} for {world_size()} processes: need a clip each")
+    return slice(batch * rank() // world_size(), batch * (rank() + 1) // world_size())
 
 
-def total(x):
+def all_sum(x):
     """Sum of a tensor over all processes; gradients flow back into each."""
-    return all_reduce(x) if world() > 1 else x
+    return all_reduce(x) if world_size() > 1 else x
 
 
 def gather(x, batch):
     """Every process's rows (b, …) in one tensor (batch, …), with their gradients."""
-    if world() == 1:
+    if world_size() == 1:
         return x
     whole = x.new_zeros(batch, *x.shape[1:])
-    return total(torch.index_add(
-        whole, 0, torch.arange(batch, device=x.device)[share(batch)], x))
+    return all_sum(torch.index_add(
+        whole, 0, torch.arange(batch, device=x.device)[local_slice(batch)], x))
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -111,10 +116,10 @@ class BatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         values = x.float()
-        count = total(values.new_tensor(float(values[:, 0].numel())))
-        mean = total(values.sum((0, 2, 3))) / count
+        count = all_sum(values.new_tensor(float(values[:, 0].numel())))
+        mean = all_sum(values.sum((0, 2, 3))) / count
         centred = values - mean[:, None, None]
-        variance = total(centred.square().sum((0, 2, 3))) / count
+        variance = all_sum(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -123,9 +128,9 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-def synchronised(model):
+def sync_batch_norm(model):
     """The model with batch-norm over the batches of all processes."""
-    if world() == 1:
+    if world_size() == 1:
         return model
     if next(model.parameters()).is_cuda:
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -138,9 +143,9 @@ def synchronised(model):
     return model
 
 
-def distributed(model):
+def data_parallel(model):
     """A module whose gradients are averaged over all processes at each backward."""
-    if world() == 1:
+    if world_size() == 1:
         return model
     where = [next(model.parameters()).device.index] if next(
         model.parameters()).is_cuda else None

@@ -8,6 +8,9 @@
 import math
 from dataclasses import dataclass, field, fields, replace
 
+SCENES = 5_000  # of SoundStamps, for a complete run of the laptop preset
+VAL_CLIPS = 400  # that choose the best epoch
+
 # Table 1: what each model has beside the contrastive loss.
 TABLE_1 = {
     "A": (),

@@ -1,38 +1,57 @@
 """One training step: two views, one sound, equation 11 (notebook 05; section 3.3.3).
 
-    >>> loss, parts = loss_of_batch(model, config, images, spectrograms, generator)
+    >>> views = two_views(config, images, spectrograms, generator)
+    >>> loss, terms = total_loss(Branches(model), config, views)
     >>> loss.backward()
 
-Everything random is drawn for the whole batch, then each process takes its share,
+Everything random is drawn for the whole batch, then each process takes its slice,
 so that a step is the same however many processes there are.
 """
 
 from itertools import cycle
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslnb import augment
 from sslnb.data.media import normalise
 from sslnb.losses import contrastive_loss, equivariance_loss
-from sslnb.model import SoundLocaliser, respond
+from sslnb.model import PRESETS, SoundLocaliser, respond
 from sslnb.training import parallel
-from sslnb.training.recipe import scaled
+from sslnb.training.recipe import TrainConfig, scaled
+
+
+class Views(NamedTuple):
+    """What the two branches are given (figure 2), of this process's b clips.
+
+    images: normalised (b, 3, S, S), one for each branch; spectrograms (b, 1, F, T), the
+    same. Where both branches are given the same, there is one. theta (b, 2, 3): T_geo
+    from image 1 to image 2, None where they are aligned. batch: clips of the whole batch.
+    """
+
+    images: tuple[Tensor, ...]
+    spectrograms: tuple[Tensor, ...]
+    theta: Tensor | None
+    batch: int
 
 
 class Branches(nn.Module):
-    """Both branches' encoders in one forward pass, as DistributedDataParallel wants it."""
+    """Both branches' encoders in one forward pass, as DistributedDataParallel wants it.
 
-    def __init__(self, model, precision):
+    precision: "bf16" or "fp32", of the encoders.
+    """
+
+    def __init__(self, model: SoundLocaliser, precision: str = "bf16"):
         super().__init__()
         self.model = model
         self.precision = precision
 
-    def forward(self, views, sounds):
-        """Tuples of one or two (B, 3, H, W) and (B, 1, F, T), to lists of v and a."""
+    def forward(self, images, spectrograms):
+        """Tuples of one or two (b, 3, S, S) and (b, 1, F, T), to lists of v and a."""
         return (
-            [self._encode(self.model.embed_image, view) for view in views],
-            [self._encode(self.model.embed_audio, sound) for sound in sounds],
+            [self._encode(self.model.embed_image, x) for x in images],
+            [self._encode(self.model.embed_audio, x) for x in spectrograms],
         )
 
     def _encode(self, encoder, x):
@@ -41,91 +60,104 @@ class Branches(nn.Module):
             return encoder(x)
 
 
-def compile_encoders(model):
-    """Compile a SoundLocaliser's encoders by torch.compile, in place, each as one graph."""
+def compile_encoders(model: SoundLocaliser) -> None:
+    """Compile both encoders by torch.compile, in place, each as one graph."""
     for network in (model.image_encoder, model.audio_encoder):
-        # their own .compile() would take every block of a Sequential for itself
+        # their own .compile() would compile every block of a Sequential for itself
         network.forward = torch.compile(network.forward, dynamic=False)
 
 
-def _mine(draw, batch):
-    """This process's share of what was drawn for a whole batch."""
+def local(draw, batch: int):
+    """This process's slice of what was drawn for a whole batch."""
     if isinstance(draw, dict):
-        return {name: value[parallel.share(batch)] for name, value in draw.items()}
-    return draw[parallel.share(batch)]
+        return {name: local(value, batch) for name, value in draw.items()}
+    return draw[parallel.local_slice(batch)]
 
 
-def draw_views(config, images, generator, strength=1.0, batch=None):
+def random_crop(images: Tensor, size: int, generator, batch: int) -> Tensor:
+    """A random crop of size × size pixels of each of images (b, 3, S, S)."""
+    corners = augment.draw_crops(batch, images.shape[-1], size, generator)
+    return augment.crop(images, local(corners, batch), size)
+
+
+def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None):
     """Two views of images (b, 3, S, S) in [0, 1], and the theta between them.
 
-    View 1 has T_app; view 2 its own T_app, then T_geo (figure 2). A model without
-    T_app has one view, seen twice; theta is None where the two are aligned. `batch`:
-    of how many clips these are this process's share; by default they are all.
+    View 1 has T_app; view 2 its own T_app, and T_geo is still to be applied to it
+    (figure 2). A model without T_app has one view, seen twice; theta is None where the
+    two are aligned. batch: clips of the whole batch, of which these are this process's.
     """
     batch, size = batch or len(images), images.shape[-1]
-    # the blur of appendix A.1 is meant for pictures of 224 pixels
+    # the blur of appendix A.1 is meant for images of 224 pixels
     appearance = augment.Appearance(sigma=(0.1 * size / 224, 2.0 * size / 224))
     appearance = scaled(appearance, strength)
     geometric = augment.Geometric(crop=config.crop, scale_p=config.scale_p)
     if "app" not in config.parts:
         return images, images, None
     view_1, view_2 = (
-        augment.apply_appearance(images, _mine(appearance.draw(batch, generator), batch))
+        augment.apply_appearance(images, local(appearance.draw(batch, generator), batch))
         for _ in range(2)
     )
     if "geo" not in config.parts:
         return view_1, view_2, None
-    return view_1, view_2, _mine(geometric.draw(batch, generator), batch)
+    return view_1, view_2, local(geometric.draw(batch, generator), batch)
 
 
-def mask_sounds(config, spectrograms, generator, strength, batch, silence):
-    """What each branch hears: one masked spectrogram for both, or one for each."""
+def masked_spectrograms(config: TrainConfig, spectrograms, generator, strength=1.0,
+                        batch=None):
+    """What each branch hears, (b, 1, F, T): one T_mask for both branches, or one each."""
     if "mask" not in config.parts:
         return (spectrograms,)
-    mask = scaled(augment.Mask(), strength)
+    batch, mask = batch or len(spectrograms), scaled(augment.Mask(), strength)
+    silence = PRESETS[config.preset].audio.silence
+    draws = [mask.draw(batch, generator) for _ in range(1 + config.separate_masks)]
     return tuple(
-        augment.apply_mask(spectrograms, _mine(mask.draw(batch, generator), batch), silence)
-        for _ in range(2 if config.separate_masks else 1)
+        augment.apply_mask(spectrograms, local(draw, batch), silence) for draw in draws
     )
 
 
-def loss_of_batch(model, config, images, spectrograms, generator, strength=1.0,
-                  batch=None):
-    """Total loss (eq. 11) of images (b, 3, S, S) and spectrograms (b, 1, F, T).
+def two_views(config: TrainConfig, images, spectrograms, generator, strength=1.0,
+              batch=None) -> Views:
+    """The inputs of both branches, of images (b, 3, S, S) in [0, 1] and (b, 1, F, T).
 
-    Returns the scalar and its parts (detached). Where both branches hear the same
-    masked spectrogram, as in the released code, it is encoded once. model: a
-    SoundLocaliser, or Branches of one. batch: of how many clips these are this
-    process's share; the mean of the scalar over all processes is the batch's loss.
+    strength: how frequent T_app and T_mask are, in [0, 1] of their probabilities.
+    batch: clips of the whole batch, of which these are this process's.
     """
-    if isinstance(model, SoundLocaliser):
-        model = Branches(model, config.precision)
-    silence = getattr(model, "module", model).model.config.audio.silence
-    batch, b = batch or len(images), len(images)
-    sounds = mask_sounds(config, spectrograms, generator, strength, batch, silence)
-    view_1, view_2, theta = draw_views(config, images, generator, strength, batch)
-    same = view_2 is view_1 and len(sounds) == 1  # both branches compute one thing
-    views = [normalise(view_1)]
-    if not same:
-        view_2 = normalise(view_2)
-        views.append(view_2 if theta is None else augment.warp(view_2, theta))
-    v, a = model(tuple(views), sounds)
+    batch = batch or len(images)
+    spectrograms = masked_spectrograms(config, spectrograms, generator, strength, batch)
+    view_1, view_2, theta = two_images(config, images, generator, strength, batch)
+    if view_2 is view_1 and len(spectrograms) == 1:  # both branches compute one thing
+        return Views((normalise(view_1),), spectrograms, None, batch)
+    view_1, view_2 = normalise(view_1), normalise(view_2)
+    view_2 = view_2 if theta is None else augment.warp(view_2, theta)
+    return Views((view_1, view_2), spectrograms, theta, batch)
 
-    own = torch.arange(batch, device=images.device)[parallel.share(batch)]
-    heard = [parallel.gather(sound, batch) for sound in a]  # (B, C), one or two
+
+def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
+    """L = L_1 + L_2 + λ_geo L_geo, equation 11, and its terms (detached) by name.
+
+    Where both branches hear the same masked spectrogram, as in the released code, it is
+    encoded once. The mean of the loss over all processes is that of the whole batch.
+    """
+    v, a = branches(views.images, views.spectrograms)  # (b, C, h, w), (b, C)
+    batch, b, device = views.batch, len(v[0]), v[0].device
+    own = torch.arange(batch, device=device)[parallel.local_slice(batch)]
+    sounds = [parallel.gather(sound, batch) for sound in a]  # (B, C), one or two
     losses, responses = [], []
-    for features, sound in zip(v, cycle(heard)):
-        similarity = respond(features, sound)  # (b, B, h, w)
-        losses.append(contrastive_loss(
-            similarity, config.form, config.epsilon, config.epsilon_negative,
-            config.tau, config.temperature, own, parallel.total,
-        ) * (b * parallel.world() / batch))  # shares of a batch may differ by one
-        responses.append(similarity[torch.arange(b, device=own.device), own])  # (b, h, w)
+    for features, sound in zip(v, cycle(sounds)):
+        similarity = respond(features, sound)  # (b, B, h, w), eq. 3
+        loss = contrastive_loss(
+            similarity, config.form, config.epsilon, config.epsilon_negative, config.tau,
+            config.temperature, own, parallel.all_sum,
+        )
+        # the slices of a batch may differ by one clip
+        losses.append(loss * (b * parallel.world_size() / batch))
+        responses.append(similarity[torch.arange(b, device=device), own])  # (b, h, w)
 
-    loss = 2 * losses[0] if same else losses[0] + losses[1]
-    parts = {"contrastive": sum(losses).detach() / len(losses)}
+    loss = losses[0] + losses[-1]
+    terms = {"contrastive": sum(losses).detach() / len(losses)}
     if "equivariance" in config.parts:
-        geo = equivariance_loss(*responses, theta, parallel.total)
+        geo = equivariance_loss(*responses, views.theta, parallel.all_sum)  # eq. 10
         loss = loss + config.geo_weight * geo
-        parts["equivariance"] = geo.detach()
-    return loss, parts
+        terms["equivariance"] = geo.detach()
+    return loss, terms

@@ -4,6 +4,7 @@ import fcntl
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,56 +12,74 @@ from safetensors.torch import load_file
 
 from sslnb.files import atomic_write, locked
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import hold, load_state, save_state, set_aside, states
+from sslnb.training.checkpoint import (
+    load_state,
+    run_folder,
+    save_state,
+    set_aside,
+    states,
+)
 from sslnb.training.recipe import TrainConfig
+from sslnb.training.state import TrainState
 
+CONFIG = TrainConfig()
 DATA = {"training": {"number": 3, "names": "5ca1ab1e"}}
 
 
-def run(steps=1):
-    """A model and an optimiser that has taken some steps."""
-    torch.manual_seed(1)
-    model = SoundLocaliser.from_preset("laptop").to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+def run(steps=1, epochs=1):
+    """A state that has taken some steps, after some epochs."""
+    state = TrainState(replace(CONFIG, seed=1), torch.device("cpu"))
     for _ in range(steps):
-        step(model, optimizer)
-    return model, optimizer
+        step(state)
+    state.history = [metrics(epoch) for epoch in range(1, epochs + 1)]
+    return state
 
 
-def step(model, optimizer):
+def metrics(epoch):
+    return {"epoch": epoch, "val_loss": 1 / epoch}
+
+
+def step(state):
     images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
-    optimizer.zero_grad()
-    model.embed_image(images)[:, :8].sum().backward()
-    optimizer.step()
+    state.update(state.model.embed_image(images)[:, :8].sum(), 0.01)
 
 
-def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path):
-    model, optimizer = run()
-    history = [{"epoch": 1, "loss": 2.5}]
-    save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
-    other, its = run(steps=0)
-    assert load_state(tmp_path, TrainConfig(), DATA, {"model": other}, its) == history
-    for pair in ((model, optimizer), (other, its)):
-        step(*pair)
-    for (name, a), b in zip(model.state_dict().items(), other.state_dict().values()):
-        assert torch.equal(a, b), name
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_is_loaded_goes_on_as_what_was_saved(ema_decay, tmp_path):
+    config = replace(CONFIG, ema_decay=ema_decay)
+    one, other = (TrainState(config, torch.device("cpu")) for _ in range(2))
+    step(one)
+    one.history = [metrics(1)]
+    save_state(tmp_path, config, DATA, one)
+    load_state(tmp_path, config, DATA, other)
+    assert other.history == one.history
+    for state in (one, other):
+        step(state)
+    for module, same in zip(one.modules().values(), other.modules().values()):
+        for (name, a), b in zip(module.state_dict().items(), same.state_dict().values()):
+            assert torch.equal(a, b), name
 
 
 def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
-    model, optimizer = run()
-    history = []
+    state = run(epochs=0)
     (tmp_path / ".4711.state-0001.safetensors").write_bytes(b"half")  # of a killed run
     for epoch in range(1, 5):
-        history.append({"epoch": epoch})
-        save_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer, history)
+        state.history.append(metrics(epoch))
+        save_state(tmp_path, CONFIG, DATA, state)
     assert [p.name for p in states(tmp_path)] == [
         "state-0003.safetensors", "state-0004.safetensors"]
-    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 4
+    assert epochs_in(tmp_path) == 4
     states(tmp_path)[-1].write_bytes(b"cut short")
     with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
-        load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)
+        epochs_in(tmp_path)
     states(tmp_path)[-1].unlink()
-    assert len(load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer)) == 3
+    assert epochs_in(tmp_path) == 3
+
+
+def epochs_in(folder):
+    state = run(steps=0)
+    load_state(folder, CONFIG, DATA, state)
+    return len(state.history)
 
 
 FULL = """
@@ -69,14 +88,15 @@ from pathlib import Path
 sys.path.insert(0, "tests/training")
 from sslnb.training.checkpoint import save_state, states
 from sslnb.training.recipe import TrainConfig
-from test_checkpoint import DATA, run
+from test_checkpoint import DATA, metrics, run
 folder = Path(sys.argv[1])
-model, optimizer = run()
-save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}])
+state = run()
+save_state(folder, TrainConfig(), DATA, state)
+state.history.append(metrics(2) | {"val_loss": 9.0})  # worse: the model is not saved again
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # no more than 100 kB a file from here on
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    save_state(folder, TrainConfig(), DATA, {"model": model}, optimizer, [{"epoch": 1}, {"epoch": 2}])
+    save_state(folder, TrainConfig(), DATA, state)
 except OSError as error:
     print("refused:", error)
 """
@@ -89,8 +109,7 @@ def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
     assert "intact" in told.stdout
     assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
         "state-0001.safetensors"]
-    model, optimizer = run()
-    assert load_state(tmp_path, TrainConfig(), DATA, {"model": model}, optimizer) == [{"epoch": 1}]
+    assert epochs_in(tmp_path) == 1
 
 
 HOLDING = """
@@ -137,7 +156,7 @@ def test_a_run_is_set_aside_with_nothing_else(tmp_path):
     for number in (1, 2):
         for name in ("model.json", "metrics.jsonl", "state-0001.safetensors"):
             (tmp_path / name).write_text(f"{name} of run {number}")
-        with hold(tmp_path), pytest.raises(BlockingIOError, match="another run is at work"):
+        with run_folder(tmp_path, resume=True), pytest.raises(BlockingIOError, match="another run is at work"):
             set_aside(tmp_path)
         assert set_aside(tmp_path) == tmp_path / f"earlier-{number}"
     assert sorted(path.name for path in tmp_path.iterdir()) == [

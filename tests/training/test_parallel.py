@@ -51,26 +51,26 @@ from sslnb.training import parallel
 from sslnb.data import load_scenes
 from sslnb.data import spectrogram
 from sslnb.model import SoundLocaliser
-from sslnb.training.step import Branches, loss_of_batch
+from sslnb.training.step import Branches, total_loss, two_views
 from test_train import TINY
 
 # Small pictures and short sounds: fewer cells at which rounding alone decides which
 # side of a ReLU or which maximum the gradient takes.
 clips, found = load_scenes("train", 7, image_size=32), {}
 sounds = spectrogram(clips.waves)[..., :24]
-with parallel.connect():
+with parallel.process_group():
     for case in sys.argv[2:]:
         form, model_name, own = case.split("-")
         config = replace(TINY, form=form, model=model_name, separate_masks=own == "own")
         torch.manual_seed(0)
-        model = parallel.synchronised(SoundLocaliser.from_preset("laptop"))
-        branches = parallel.distributed(Branches(model, "fp32"))
-        mine = parallel.share(7)
-        loss, _ = loss_of_batch(
-            branches, config, clips.images[mine] / 255, sounds[mine],
-            torch.Generator().manual_seed(3), 1.0, 7)
+        model = parallel.sync_batch_norm(SoundLocaliser.from_preset("laptop"))
+        branches = parallel.data_parallel(Branches(model, "fp32"))
+        mine = parallel.local_slice(7)
+        views = two_views(config, clips.images[mine] / 255, sounds[mine],
+                          torch.Generator().manual_seed(3), 1.0, 7)
+        loss, _ = total_loss(branches, config, views)
         loss.backward()
-        found[f"{case}.loss"] = parallel.total(loss.detach()) / parallel.world()
+        found[f"{case}.loss"] = parallel.all_sum(loss.detach()) / parallel.world_size()
         for name, value in model.named_parameters():
             found[f"{case}.{name}"] = value.grad.contiguous()
         for name, value in model.named_buffers():
@@ -102,7 +102,7 @@ from sslnb.data import load_scenes
 from sslnb.training.loop import train
 from test_train import TINY
 seen = []
-with parallel.connect():
+with parallel.process_group():
     def tell(steps):
         for index, *rest in steps:
             seen.extend(index.tolist())
@@ -155,25 +155,25 @@ def test_torchrun_says_where_a_process_was_lost_and_one_goes_on_alone(tmp_path):
 
 def test_alone_nothing_is_shared():
     x = torch.ones(3, 2)
-    assert parallel.world() == 1 and parallel.rank() == 0
-    assert parallel.share(5) == slice(0, 5)
-    assert parallel.total(x) is x and parallel.gather(x, 3) is x
+    assert parallel.world_size() == 1 and parallel.rank() == 0
+    assert parallel.local_slice(5) == slice(0, 5)
+    assert parallel.all_sum(x) is x and parallel.gather(x, 3) is x
     model = nn.Sequential(nn.BatchNorm2d(2))
-    assert parallel.synchronised(model) is model and parallel.distributed(model) is model
+    assert parallel.sync_batch_norm(model) is model and parallel.data_parallel(model) is model
 
 
 @pytest.mark.parametrize("world", [2, 3, 8])
 @pytest.mark.parametrize("batch", [8, 9, 15, 16])
 def test_shares_are_all_clips_once_and_nearly_equal(monkeypatch, world, batch):
-    monkeypatch.setattr(parallel, "world", lambda: world)
+    monkeypatch.setattr(parallel, "world_size", lambda: world)
     rows = []
     for rank in range(world):
         monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
-        rows.append(list(range(batch))[parallel.share(batch)])
+        rows.append(list(range(batch))[parallel.local_slice(batch)])
     assert sum(rows, []) == list(range(batch))
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
     with pytest.raises(ValueError, match="need a clip each"):
-        parallel.share(world - 1)
+        parallel.local_slice(world - 1)
 
 
 def test_batch_norm_is_pytorchs(monkeypatch):

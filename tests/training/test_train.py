@@ -25,9 +25,9 @@ from sslnb.losses import contrastive_loss, equivariance_loss
 from sslnb.model import SoundLocaliser, respond
 from sslnb.training import loop as training
 from sslnb.training.checkpoint import states
-from sslnb.training.loop import batches, train
+from sslnb.training.loop import shuffled_batches, train
 from sslnb.training.recipe import TABLE_1, TrainConfig, learning_rate_at, strength_at
-from sslnb.training.step import draw_views, loss_of_batch
+from sslnb.training.step import Branches, total_loss, two_images, two_views
 
 TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
 
@@ -98,7 +98,7 @@ def test_curriculum_rises_to_full_strength_and_zero_means_none():
 
 @pytest.mark.parametrize("count", [2, 8, 9, 16, 17, 23])
 def test_every_clip_is_seen_once_and_never_alone(count):
-    parts = batches(count, TINY, torch.Generator().manual_seed(0))
+    parts = shuffled_batches(TINY, 0, count)
     assert Counter(torch.cat(parts).tolist()) == Counter(range(count))
     assert min(map(len, parts)) >= 2
 
@@ -113,17 +113,22 @@ def test_table_1_adds_one_part_at_a_time():
 # --- one batch -----------------------------------------------------------------
 
 
+def loss_of(model, config, *batch):
+    """Equation 11 and its terms, of images, spectrograms and a generator."""
+    return total_loss(Branches(model, config.precision), config, two_views(config, *batch))
+
+
 def test_loss_of_f_is_equation_11(clips):
     """Encoded twice where the module encodes the sound once."""
     model, config = fresh(), replace(TINY, model="F", geo_weight=3.0)
     images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
-    loss, parts = loss_of_batch(
+    loss, parts = loss_of(
         model, config, images, sounds, torch.Generator().manual_seed(5)
     )
     stream = torch.Generator().manual_seed(5)
     draw = training.augment.Mask().draw(4, stream)
     heard = training.augment.apply_mask(sounds, draw)
-    view_1, view_2, theta = draw_views(config, images, stream)
+    view_1, view_2, theta = two_images(config, images, stream)
     model = fresh()  # batch-norm has moved
     s_1 = respond(model.embed_image(normalise(view_1)), model.embed_audio(heard))
     moved = training.augment.warp(normalise(view_2), theta)
@@ -139,7 +144,7 @@ def test_loss_of_f_is_equation_11(clips):
 def test_model_a_sees_and_hears_the_clips_as_they_are(clips):
     model, config = fresh(), replace(TINY, model="A")
     images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
-    loss, parts = loss_of_batch(model, config, images, sounds, torch.Generator())
+    loss, parts = loss_of(model, config, images, sounds, torch.Generator())
     similarity = fresh().train()(normalise(images), sounds)
     eps = dict(epsilon=config.epsilon, epsilon_negative=config.epsilon_negative)
     assert loss.item() == pytest.approx(2 * contrastive_loss(similarity, **eps).item())
@@ -149,12 +154,12 @@ def test_model_a_sees_and_hears_the_clips_as_they_are(clips):
 @pytest.mark.parametrize("name", list(TABLE_1))
 def test_every_model_of_table_1_has_its_parts(name, clips):
     config = replace(TINY, model=name)
-    view_1, view_2, theta = draw_views(
+    view_1, view_2, theta = two_images(
         config, clips.images[:8] / 255, torch.Generator().manual_seed(0)
     )
     assert (view_1 is view_2) == (name == "A")
     assert (theta is None) == (name in "AB")
-    _, parts = loss_of_batch(
+    _, parts = loss_of(
         fresh(), config, clips.images[:4] / 255, spectrogram(clips.waves[:4]),
         torch.Generator().manual_seed(0),
     )
@@ -163,7 +168,7 @@ def test_every_model_of_table_1_has_its_parts(name, clips):
 
 def test_strength_zero_leaves_looks_alone(clips):
     images = clips.images[:8] / 255
-    view_1, view_2, _ = draw_views(
+    view_1, view_2, _ = two_images(
         replace(TINY, model="B"), images, torch.Generator().manual_seed(0), strength=0.0
     )
     assert torch.allclose(view_1, images, atol=1e-5)
@@ -173,7 +178,7 @@ def test_strength_zero_leaves_looks_alone(clips):
 def test_bf16_is_near_fp32(clips):
     images, sounds = clips.images[:8] / 255, spectrogram(clips.waves[:8])
     losses = [
-        loss_of_batch(fresh(), replace(TINY, precision=precision), images, sounds,
+        loss_of(fresh(), replace(TINY, precision=precision), images, sounds,
                       torch.Generator().manual_seed(0))[0].item()
         for precision in ("fp32", "bf16")
     ]
@@ -197,7 +202,7 @@ def test_a_resumed_run_ends_with_the_same_weights(clips, val, tmp_path):
 KILLED = """
 import sys, torch
 torch.set_num_threads(1)
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/training")
 from pathlib import Path
 from sslnb.training.checkpoint import states
 from sslnb.data import load_scenes
@@ -365,7 +370,7 @@ def test_resuming_a_finished_run_says_so(tmp_path, capsys):
     capsys.readouterr()
     training.main([*tiny, "--resume"])
     assert capsys.readouterr().out == (
-        f"{tmp_path}: epoch 1 of 1 is done, nothing is left to train\n")
+        f"{tmp_path}: all 1 epochs are done, nothing is left to train\n")
     assert contents(tmp_path) == before
     with pytest.raises(SystemExit):
         training.main(tiny)
@@ -384,7 +389,7 @@ def test_a_loss_that_is_no_number_names_step_and_clips(clips, val, tmp_path, mon
     def broken(*arguments):
         return torch.tensor(float("nan"), requires_grad=True), {}
 
-    monkeypatch.setattr(training, "loss_of_batch", broken)
+    monkeypatch.setattr(training, "total_loss", broken)
     with pytest.raises(FloatingPointError, match="nan; at step 0, epoch 1; clips train/0/"):
         next(train(TINY, clips, val, tmp_path))
 
@@ -472,7 +477,7 @@ def test_own_masks_are_two_and_encode_the_sound_twice(clips):
     model.embed_audio = lambda x: calls.append(x) or encode(x)
     for own, count in ((False, 1), (True, 2)):
         calls.clear()
-        loss_of_batch(model, replace(TINY, separate_masks=own), images, sounds,
+        loss_of(model, replace(TINY, separate_masks=own), images, sounds,
                       torch.Generator().manual_seed(0))
         assert len(calls) == count
     assert not torch.equal(*calls)
@@ -548,7 +553,7 @@ def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos)
         with pytest.raises(ValueError, match=rf"has 10 clips; {asked} of them cannot be "
                            r"held out.*--val-clips \(val_scenes .*to 1 … 8") as error:
             load(val_clips=asked)
-    value = int(re.search(r"for one to (\d+)$", str(error.value))[1])
+    value = int(re.search(r"for instance (\d+)$", str(error.value))[1])
     clips, val = load(val_clips=value)
     assert (len(clips), len(val)) == (10 - value, value)
     training.check_clips(clips, val, (), False)

@@ -1,0 +1,84 @@
+"""Which clips train a model, and which choose its best epoch (notebook 05).
+
+    >>> clips, val = load_training("laptop", scenes=5_000, val_clips=400)
+"""
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from sslnb.data import store
+from sslnb.data.clips import Clips, load_scenes, refuse_leaks
+from sslnb.data.field.layouts import open_folder
+from sslnb.model import PRESETS
+from sslnb.training import parallel
+from sslnb.training.recipe import SCENES, VAL_CLIPS
+
+
+def load_training(
+    preset: str = "laptop", scenes: int = SCENES, val_clips: int = VAL_CLIPS,
+    data: str = "soundstamps", root: str | Path = "", listed: str | Path = "",
+    skip_damaged: bool = False, progress: Callable = lambda scenes: scenes,
+) -> tuple[Clips, Clips]:
+    """Clips to train and to validate on, as (clips, val), at a preset's size.
+
+    data="soundstamps" composes `scenes` of its split train and `val_clips` of val.
+    data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
+    is first made of the prepared clips in `root` (data.field.layouts), or of those in the
+    list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`
+    it is left out and reported. Of a store, the last `val_clips` are val; of a store of
+    scenes, val is composed. ValueError where `data` is anything else, or where a store
+    has too few clips.
+    """
+    size, audio = PRESETS[preset].image_size, PRESETS[preset].audio
+    if data == "soundstamps":
+        return (load_scenes("train", scenes, size, audio.samples, progress=progress),
+                load_scenes("val", val_clips, size, audio.samples))
+    if data not in ("packed", "vggsound"):
+        raise ValueError(f"data is {data!r}; need soundstamps, packed or vggsound")
+    if not root:
+        raise ValueError(f"data is {data!r}: root must say where it lies")
+    path = Path(root)
+    if data == "vggsound":
+        path = path / "packed"
+        if parallel.is_main():
+            folder = open_folder(root, names=listed or None)
+            print(folder.describe())
+            store.pack(folder, path, skip_damaged=skip_damaged)
+        while not store.is_whole(path):  # the first of many may pack for an hour
+            time.sleep(1)
+    clips = store.open_store(path)
+    if clips.names[0].startswith("train/"):
+        return clips, load_scenes("val", val_clips, size, audio.samples)
+    if not 0 < val_clips < len(clips) - 1:
+        raise ValueError(
+            f"{path} has {len(clips)} clips; {val_clips} of them cannot be held out to "
+            "validate on: " + ("pack four or more" if len(clips) < 4 else
+            f"set --val-clips (val_scenes in notebook 05) to 1 … {len(clips) - 2}, for "
+            f"instance {max(2, len(clips) // 10)}"))
+    return clips.part(slice(-val_clips)), clips.part(slice(-val_clips, None))
+
+
+def check_clips(clips: Clips, val: Clips, benchmark: Collection[str] = (),
+                allow_leaks: bool = False) -> None:
+    """Refuse clips that cannot train, and validation or benchmark clips seen in training.
+
+    benchmark: names of the clips that the model will be scored on. ValueError says
+    which clips are where they must not be.
+    """
+    if len(clips) < max(2, parallel.world_size()):
+        raise ValueError(f"{len(clips)} clip(s) to train on; need at least two, and one "
+                         "a process")
+    wrong = [name for name in val.names if "/" in name and not name.startswith("val/")]
+    if wrong:
+        raise ValueError(f"only the split val may choose a model; found {wrong[0]}")
+    for name, others, why in (
+        ("the training clips", clips.names, "what chose the model must be new to it"),
+        ("the benchmark", benchmark, "a test must not choose the model"),
+    ):
+        both = set(val.names).intersection(others)
+        if both:
+            raise ValueError(f"{len(both)} clips of val are in {name} too, {min(both)} for "
+                             f"instance: {why}")
+    if benchmark:
+        refuse_leaks(clips.names, benchmark, allow_leaks)

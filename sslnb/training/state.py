@@ -1,0 +1,76 @@
+"""Everything that changes while a model trains: weights, their EMA, Adam, metrics.
+
+    >>> state = TrainState(config, device)
+    >>> state.update(loss, learning_rate)         # one step of Adam
+    >>> state.averaged                            # the model that is validated and saved
+"""
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sslnb.model import SoundLocaliser
+from sslnb.training import parallel
+from sslnb.training.recipe import TrainConfig
+
+
+class TrainState:
+    """A fresh model with its optimiser, from the configuration's seed.
+
+    model: SoundLocaliser; optimizer: Adam; ema: the exponential moving average of the
+    weights (AveragedModel), or None; history: the metrics of every epoch so far.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device):
+        torch.manual_seed(config.seed)
+        model = SoundLocaliser.from_preset(config.preset).to(device)
+        self.model = parallel.sync_batch_norm(model)
+        self.model.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), weight_decay=config.weight_decay, fused=True
+        )
+        self.ema = None
+        if config.ema_decay:
+            self.ema = AveragedModel(
+                self.model, use_buffers=True, multi_avg_fn=ema_update(config.ema_decay)
+            )
+        self.history: list[dict] = []
+
+    @property
+    def averaged(self) -> SoundLocaliser:
+        """The model that is validated and saved: the EMA, or without one the weights."""
+        return self.ema.module if self.ema else self.model
+
+    def update(self, loss: Tensor, learning_rate: float) -> None:
+        """One step of Adam down the gradient of a loss, and of the EMA."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update_parameters(self.model)
+
+    def modules(self) -> dict:
+        """{name: module} of all that is saved."""
+        return {"model": self.model} | ({"average": self.ema} if self.ema else {})
+
+    def is_best(self) -> bool:
+        """Whether no epoch before the last was better on validation."""
+        return quality(self.history[-1]) == max(map(quality, self.history))
+
+
+def ema_update(decay: float):
+    """How AveragedModel updates; over few steps the average is of a tenth of them."""
+    def update(averages, values, count):
+        short = (1 + count.item()) / (10 + count.item())
+        get_ema_multi_avg_fn(min(decay, short))(averages, values, count)
+
+    return update
+
+
+def quality(metrics: dict) -> float:
+    """By what the best epoch is chosen: AUC + pointing game on val, else its loss."""
+    if "val_AUC" in metrics:
+        return metrics["val_AUC"] + metrics["val_pointing"]
+    return -metrics["val_loss"]
