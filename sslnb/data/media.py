@@ -112,7 +112,8 @@ def load_audio(path, config=LAPTOP_AUDIO):
 
     A longer file gives its middle; a shorter one is repeated, as the release
     does. wav, flac, ogg, mp3 and what else libsndfile reads; m4a, mp4, webm
-    and what else FFmpeg reads, of which the best sound track. Silence stays silence. OSError names a file that cannot be read,
+    and what else FFmpeg reads, of which the best sound track. Silence stays
+    silence. OSError names a file that cannot be read,
     ValueError one with no samples, with samples that are not numbers or far
     beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
     """

@@ -272,7 +272,8 @@ def test_common_formats_are_read(name, tmp_path):
 def test_sound_that_libsndfile_cannot_read_is_read_by_ffmpeg(name, audio, video, rate,
                                                              tmp_path):
     wave = recording(3, rate)
-    path = make_video(tmp_path / name, 3, video=video, audio=audio, rate=rate, wave=wave)
+    path = make_video(tmp_path / name, 3, video=video, audio=audio, rate=rate,
+                      wave=wave)
     with pytest.raises(soundfile.LibsndfileError):
         soundfile.read(path)
     wave = scipy.signal.resample_poly(wave.mean(0), 16_000, rate)
@@ -281,7 +282,7 @@ def test_sound_that_libsndfile_cannot_read_is_read_by_ffmpeg(name, audio, video,
     assert found.shape == (48_000,)
     inner = found[2_000:-2_000]
     close = [np.corrcoef(inner, np.roll(wave, n)[2_000:-2_000])[0, 1] for n in lag]
-    # AAC's last frame makes the file a little longer: its middle begins 64 samples later
+    # AAC's last frame makes the file longer: its middle begins 64 samples later
     assert max(close) > 0.99 and lag[np.argmax(close)] in (0, -64)
     assert inner.std() == pytest.approx(wave[2_000:-2_000].std(), rel=0.05)
 

@@ -18,8 +18,8 @@ SUFFIXES = frozenset(
 )
 ROW = re.compile(r"[\w-]{11},\d+,.*,(train|test)")  # of vggsound.csv
 SPAN = re.compile(r"([\w-]{11})_(0|\d+000)_\d+000")  # SSLalignment: from, to in ms
-FORMS = ("need one clip a line, or a .csv with the clip first or, as vggsound.csv has it, "
-         "YouTube id, start in whole seconds, class, split")
+FORMS = ("need one clip a line, or a .csv with the clip first or, as vggsound.csv has "
+         "it, YouTube id, start in whole seconds, class, split")
 UNNAMED = re.compile(r'[{}<>"\n\t]')  # JSON or a web page, where a list should be
 # The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
 RETRIEVAL = frozenset((
