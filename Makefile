@@ -1,5 +1,6 @@
 # make run      set everything up, and run the seven notebooks into runs/
 # make test     every check
+# make check    what a commit must pass: ruff, mypy, import-linter; under a minute
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
 # make bench    every benchmark: about 20 minutes
@@ -31,14 +32,20 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lab doctor install store bench lock clean
+.PHONY: run test check lab doctor install store bench lock clean
 
 run: $(STAMP)
 	@$(BIN)/python -m sslnb.series.doctor --quiet
 	@echo "Running the notebooks into runs/: about 15 minutes on two CPU cores."
 	@$(BIN)/python -m sslnb.series.run $(ARGS)
 
-test: $(STAMP)
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
 	@echo "Running every check: about 25 minutes on two CPU cores."
 	$(PYTEST) -m "not slow" tests
 	$(PYTEST) -m slow --durations 10 tests
