@@ -277,7 +277,7 @@ def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
 
 
 def test_a_matroska_whose_header_says_its_length_is_whole_too(tmp_path):
-    """As mkvmerge writes it: the end less the beginning, where FFmpeg writes the end."""
+    """As mkvmerge writes it: end less beginning, where FFmpeg writes the end."""
     path = make_video(tmp_path / name(1, ".mkv"), 2, start=1)
     data = path.read_bytes()
     place = data.index(b"\x44\x89\x88") + 3  # element Duration, a double, in ms

@@ -655,7 +655,7 @@ def test_a_run_that_stops_leaves_what_was_there(tmp_path, short):
 KILLED = """
 import os, signal, sys
 from sslnb.localise.video import heat_video
-from tests.test_video import Red
+from test_video import Red
 
 def killed(frames, desc, **_):
     for k, frame in enumerate(frames):
@@ -669,19 +669,22 @@ heat_video(Red(), *sys.argv[1:], progress=killed)
 
 def test_the_next_run_deletes_what_a_killed_one_left_and_nothing_else(tmp_path, short):
     out = tmp_path / "heat.mp4"
+    folders = map(str, (ROOT, ROOT / "tests", Path(__file__).parent))
     killed = subprocess.run([sys.executable, "-c", KILLED, short, out], cwd=ROOT,
-                            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+                            env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
                             timeout=600)
     assert killed.returncode == -signal.SIGKILL
     left = sorted(path.name for path in tmp_path.iterdir())
     dead = left[0].split(".")[1]
     assert left == [f".{dead}.heat.mp4", f".{dead}.heat.png"]
     others = {f".{os.getppid()}.heat.mp4",  # of a run that still goes on
-              f".{dead}.my.heat.mp4", f".{dead}.heat.mp4.txt", ".heat.mp4", ".0x.heat.mp4"}
+              f".{dead}.my.heat.mp4", f".{dead}.heat.mp4.txt",
+              ".heat.mp4", ".0x.heat.mp4"}
     for name in others:
         (tmp_path / name).touch()
     heat_video(Red(), short, out)
-    assert {path.name for path in tmp_path.iterdir()} == others | {"heat.mp4", "heat.png"}
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == others | {"heat.mp4", "heat.png"}
 
 
 @pytest.mark.parametrize(("kind", "track"), [
@@ -695,8 +698,8 @@ def test_damage_is_named_with_its_track_and_time(tmp_path, kind, track):
         place, size = packet.pos, packet.size
     data = source.read_bytes()
     source.write_bytes(data[:place] + b"\xff" * size + data[place + size :])
-    with pytest.raises(ClipError, match=rf"a\.mp4: undecodable: its {track} stopped after "
-                       r"(0\.[789]|1\.0)\d s: "):
+    message = rf"a\.mp4: undecodable: its {track} stopped after (0\.[789]|1\.0)\d s: "
+    with pytest.raises(ClipError, match=message):
         heat_video(Red(), source, tmp_path / "heat.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
