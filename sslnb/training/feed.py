@@ -1,21 +1,26 @@
-"""Batches on the device before they are needed (notebook 05's last section).
+"""Batches on the device before they are needed (notebook A3).
 
     >>> feed = Feed(clips, model.config.audio, device)
-    >>> for index, images, heard, similar in feed.batches(parts):
+    >>> for index, images, spectrograms, similar in feed.batches(parts):
     ...     ...
-    >>> feed.waited                               # seconds that nothing was ready
+    >>> feed.waited                               # seconds without a batch ready
 
 Clips that fit live on the GPU; others, memory-mapped ones among them, are read ahead
-by threads and stream through pinned memory. A CPU reads each batch when its turn comes.
+by threads and stream through pinned memory. (DataLoader would read ahead in processes,
+which cannot share what a memory map has read.) A CPU reads each batch when its turn
+comes.
 """
 
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from torch import Tensor
 
-from sslnb.data.media import fit_length, spectrogram
+from sslnb.data.clips import Clips
+from sslnb.data.media import AudioConfig, fit_length, spectrogram
 
 AHEAD = 4  # batches that are read before they are needed
 ROOM = 0.6  # of the GPU's free memory that clips may take
@@ -28,27 +33,29 @@ class Feed:
     threads: how many read ahead where the clips do not fit on a GPU.
     """
 
-    def __init__(self, clips, audio, device, threads=2):
+    def __init__(
+        self, clips: Clips, audio: AudioConfig, device: torch.device, threads: int = 2
+    ):
         self.audio, self.device, self.threads = audio, device, threads
         self.names, self.images, self.waves = clips.names, clips.images, clips.waves
         self.waited = 0.0
         need = sum(x.numel() * x.element_size() for x in (self.images, self.waves))
         if device.type == "cuda" and need < ROOM * torch.cuda.mem_get_info(device)[0]:
             self.images, self.waves = self.images.to(device), self.waves.to(device)
-        self.table = None
+        self.table: Tensor | None = None
         if 4 * len(clips) * audio.n_mels * audio.frames < TABLE:
             self.table = torch.cat([
                 self._spectrogram(waves) for waves in self.waves.split(128)
             ])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     def _spectrogram(self, waves):
         waves = waves.to(self.device, non_blocking=True)
         return spectrogram(fit_length(waves, self.audio.samples), self.audio)
 
-    def sounds(self, index):
+    def sounds(self, index: Tensor) -> Tensor:
         """Spectrograms (B, 1, F, T) of clips, on the device."""
         if self.table is not None:
             return self.table[index.to(self.table.device)]
@@ -60,7 +67,7 @@ class Feed:
         return rows.pin_memory() if ahead else rows
 
     def _read(self, index, similar):
-        """What a thread can get ready: images, and waves where there is no table."""
+        """What a thread can prepare: images, and waves where there is no table."""
         others = [] if similar is None else [similar[index]]
         waves = None if self.table is not None else [
             self._rows(self.waves, rows) for rows in (index, *others)]
@@ -74,14 +81,16 @@ class Feed:
         images = images.to(self.device, non_blocking=True)
         return index, images, sounds[0], sounds[1] if others else None
 
-    def batches(self, parts, similar=None):
+    def batches(
+        self, parts: Sequence[Tensor], similar: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
         """For each index tensor of `parts`: (index, images (B, 3, S, S) uint8,
         spectrograms (B, 1, F, T), those of clips `similar[index]` or None).
 
         RuntimeError names clips that cannot be read.
         """
         self.waited = 0.0
-        if self.device.type == "cpu":  # which would read, or compute: threads only disturb
+        if self.device.type == "cpu":  # it reads or computes: threads would only disturb
             reads = ((lambda part=part: self._read(part, similar)) for part in parts)
         else:
             reads = self._ahead(parts, similar)
@@ -96,7 +105,7 @@ class Feed:
             yield self._finish(*batch)
 
     def _ahead(self, parts, similar):
-        """For each of `parts` what gives it, read by a thread meanwhile."""
+        """For each of `parts`, a function that returns it, read by a thread meanwhile."""
         with ThreadPoolExecutor(self.threads) as pool:
             waiting, parts = deque(), iter(parts)
             while True:

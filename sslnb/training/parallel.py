@@ -1,43 +1,47 @@
-"""One batch, shared by several processes (notebook 05's last section).
+"""One batch, shared by several processes (notebook A3).
 
 `torchrun` starts the processes, torch.distributed connects them and
 DistributedDataParallel averages their gradients. What is left to this file is that
 N processes with a batch of B / N compute what one with B computes: negatives are
 gathered with their gradients, batch-norm sees the whole batch.
 
-    >>> with process_group():                           # under torchrun or alone
-    ...     mine = local_slice(batch)                   # slice of the batch that is ours
+    >>> with process_group():                     # under torchrun or alone
+    ...     local = images[local_slice(batch)]    # this process's clips
     ...     sounds = gather(embeddings, batch)    # (b, C) to (batch, C)
 """
 
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+Module = TypeVar("Module", bound=nn.Module)
 
-def rank():
-    """Number of this process; 0 where it is alone. Only 0 writes."""
+
+def rank() -> int:
+    """Number of this process, from 0; 0 where it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def is_main():
+def is_main() -> bool:
     """Whether this process is the one that writes."""
     return rank() == 0
 
 
-def world_size():
+def world_size() -> int:
     """How many processes share a batch."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def device():
+def device() -> torch.device:
     """Where this process computes: its own GPU, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -45,12 +49,12 @@ def device():
 
 
 @contextmanager
-def process_group(minutes=10):
+def process_group(minutes: float = 10) -> Iterator[None]:
     """Join the processes that torchrun started, if it did, until the block ends.
 
-    A process that waits longer than `minutes` for another takes it for lost. One that
-    torchrun stops, since another was lost, has a RuntimeError where it stands. On GPUs a
-    process that fails just ends: a farewell would wait for what the others still send.
+    A process that waits longer than `minutes` for another takes it for lost. Where
+    torchrun stops the others, each raises a RuntimeError at the line where it stands. On
+    GPUs a process that fails just ends: leaving the group would wait for the others.
     """
     many, where = "LOCAL_RANK" in os.environ, device()
     if where.type == "cuda":
@@ -80,10 +84,10 @@ def _stop(number, frame):
                            "one is lost")
 
 
-def local_slice(batch):
-    """The slice of a batch of `batch` clips that is this process's.
+def local_slice(batch: int) -> slice:
+    """The slice of a batch of `batch` clips that this process works on.
 
-    Shares differ by one clip at most, and none is empty: ValueError where there are
+    Slices differ by one clip at most, and none is empty: ValueError where there are
     fewer clips than processes.
     """
     if batch < world_size():
@@ -91,18 +95,18 @@ def local_slice(batch):
     return slice(batch * rank() // world_size(), batch * (rank() + 1) // world_size())
 
 
-def all_sum(x):
+def all_sum(x: Tensor) -> Tensor:
     """Sum of a tensor over all processes; gradients flow back into each."""
     return all_reduce(x) if world_size() > 1 else x
 
 
-def gather(x, batch):
+def gather(x: Tensor, batch: int) -> Tensor:
     """Every process's rows (b, …) in one tensor (batch, …), with their gradients."""
     if world_size() == 1:
         return x
-    whole = x.new_zeros(batch, *x.shape[1:])
+    rows = x.new_zeros(batch, *x.shape[1:])
     return all_sum(torch.index_add(
-        whole, 0, torch.arange(batch, device=x.device)[local_slice(batch)], x))
+        rows, 0, torch.arange(batch, device=x.device)[local_slice(batch)], x))
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -128,8 +132,8 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-def sync_batch_norm(model):
-    """The model with batch-norm over the batches of all processes."""
+def sync_batch_norm(model: Module) -> Module:
+    """The model, with batch-norm over the batches of all processes."""
     if world_size() == 1:
         return model
     if next(model.parameters()).is_cuda:
@@ -143,7 +147,7 @@ def sync_batch_norm(model):
     return model
 
 
-def data_parallel(model):
+def data_parallel(model: nn.Module) -> nn.Module:
     """A module whose gradients are averaged over all processes at each backward."""
     if world_size() == 1:
         return model

@@ -1,18 +1,19 @@
-"""What a run depends on beside its clips (notebook 05; section 4.1, table 1).
+"""The settings of a run (notebook 05; section 4.1, table 1).
 
-    >>> TrainConfig.from_preset("paper", epochs=10)          # the paper's, but for ten epochs
-    >>> TrainConfig(model="D").parts        # what model D of table 1 has
+    >>> TrainConfig.from_preset("paper", epochs=10)   # the paper's, for ten epochs only
+    >>> TrainConfig(model="D").parts                         # what model D of table 1 has
     ('app', 'geo', 'mask')
 """
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 SCENES = 5_000  # of SoundStamps, for a complete run of the laptop preset
 VAL_CLIPS = 400  # that choose the best epoch
 
 # Table 1: what each model has beside the contrastive loss.
-TABLE_1 = {
+TABLE_1: dict[str, tuple[str, ...]] = {
     "A": (),
     "B": ("app",),
     "C": ("app", "geo"),
@@ -22,8 +23,8 @@ TABLE_1 = {
 }
 
 
-def setting(default, help):
-    """A field of a configuration with what it is, and its place in the paper."""
+def setting(default: Any, help: str) -> Any:
+    """A field with its default, what it means, and its place in the paper."""
     return field(default=default, metadata={"help": help})
 
 
@@ -31,34 +32,49 @@ def setting(default, help):
 class TrainConfig:
     """Everything that a run depends on beside its clips. Defaults: the laptop's."""
 
-    preset: str = setting("laptop", "of the model: laptop, or paper (section 4.1)")
-    model: str = setting("F", "of table 1, A to F: which augmentations and losses")
+    preset: str = setting("laptop", "size of the model: laptop, or paper (section 4.1)")
+    model: str = setting("F", "A to F of table 1: which augmentations and losses")
     epochs: int = setting(14, "how often each clip is seen (section 4.1: 80)")
     batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
-    learning_rate: float = setting(3e-3, "highest learning rate of Adam (section 4.1: 1e-4)")
-    warmup: float = setting(0.1, "share of the steps on which the rate rises (ours)")
-    cosine_decay: bool = setting(True, "then the rate falls as a cosine to 0, or it stays (ours)")
-    weight_decay: float = setting(1e-4, "of Adam, as in the released code")
-    ema_decay: float = setting(0.998, "the model is a running mean of the weights with this "
-                             "decay a step (ours; 0: the last weights)")
+    learning_rate: float = setting(3e-3, "Adam's highest rate (section 4.1: 1e-4)")
+    warmup: float = setting(0.1, "fraction of the steps over which the rate rises (ours)")
+    cosine_decay: bool = setting(
+        True, "let the rate then fall to 0 along a cosine; else it stays (ours)"
+    )
+    weight_decay: float = setting(1e-4, "Adam's weight decay (released code)")
+    ema_decay: float = setting(
+        0.998, "decay a step of the exponential moving average of the weights, which is "
+        "the model that is saved; 0: save the weights themselves (ours)"
+    )
     seed: int = setting(0, "of weights, order and augmentations")
-    form: str = setting("release", "of the contrastive loss, or paper (equations 5 to 8)")
+    form: str = setting(
+        "release", "contrastive loss of the released code, or paper: equations 5 to 8"
+    )
     epsilon: float = setting(0.65, "ε of equation 5: cells above are foreground")
     epsilon_negative: float = setting(0.4, "cells below are background (released code)")
     tau: float = setting(0.03, "τ of equation 5: softness of the masks")
     temperature: float = setting(0.07, "of the softmax over sounds (released code)")
     geo_weight: float = setting(2.0, "λ_geo of equation 11 (section 3.3.3: 2)")
-    crop: tuple = setting((0.3, 1.0), "T_geo: range of the crop's share of the area")
-    scale_p: float = setting(0.5, "T_geo: how often the content shrinks to half (A.1)")
+    crop: tuple[float, float] = setting(
+        (0.3, 1.0), "T_geo: smallest and largest area of a crop, as fractions of the image"
+    )
+    scale_p: float = setting(
+        0.5, "T_geo: probability that the content shrinks to half its size (A.1)"
+    )
     mix_alpha: float = setting(0.65, "α of equation 4 in the last epoch; 0: no mixing")
-    separate_masks: bool = setting(False, "each branch hears its own T_mask (figure 2), or "
-                              "both hear one and it is encoded once (released code)")
+    separate_masks: bool = setting(
+        False, "draw a T_mask for each branch (figure 2); else both branches hear one "
+        "masked sound, which is encoded once (released code)"
+    )
     # A short run needs an easy start.
-    curriculum: float = setting(0.4, "share of the run over which T_app and T_mask come "
-                                "to their full frequency (ours; 0: from the start)")
-    precision: str = setting("bf16", "of the encoders, or fp32, in which losses and the "
-                             "search for similar sounds always are (a GPU's convolutions "
-                             "then in TF32, as PyTorch has it)")
+    curriculum: float = setting(
+        0.4, "fraction of the run over which T_app and T_mask rise to their full "
+        "frequency; 0: full from the start (ours)"
+    )
+    precision: str = setting(
+        "bf16", "of the encoders, or fp32; the losses and the search for similar sounds "
+        "are always in fp32"
+    )
 
     def __post_init__(self):
         right = {
@@ -75,7 +91,7 @@ class TrainConfig:
         object.__setattr__(self, "crop", tuple(self.crop))  # a list, from JSON
 
     @classmethod
-    def from_preset(cls, preset, **changes):
+    def from_preset(cls, preset: str, **changes: Any) -> "TrainConfig":
         """A preset's usual configuration, with changes; ValueError names a wrong one."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(changes) - known)
@@ -85,21 +101,21 @@ class TrainConfig:
         return cls(**{"preset": preset, **RECIPES.get(preset, {}), **changes})
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[str, ...]:
         """What this model of table 1 has beside the contrastive loss."""
         return TABLE_1[self.model]
 
 
 # Where a preset's usual run differs from TrainConfig's defaults. The paper's:
 # Adam at a constant 1e-4, batches of 32, 80 epochs, everything from the start.
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     "laptop": {},
     "paper": {"epochs": 80, "learning_rate": 1e-4, "warmup": 0.0, "cosine_decay": False,
               "ema_decay": 0.0, "curriculum": 0.0},
 }
 
 
-def learning_rate_at(config, step, steps):
+def learning_rate_at(config: TrainConfig, step: int, steps: int) -> float:
     """Rises linearly, then falls as a cosine to zero (one cycle), or stays."""
     rise = max(config.warmup * steps, 1)
     if step < rise and config.warmup:
@@ -109,8 +125,8 @@ def learning_rate_at(config, step, steps):
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def strength_at(config, epoch):
-    """How frequent T_app and T_mask are in an epoch, 0 to 1 of their own p."""
+def strength_at(config: TrainConfig, epoch: int) -> float:
+    """How frequent T_app and T_mask are in an epoch, in [0, 1] of their own p."""
     rising = config.curriculum * config.epochs
     return min(1.0, epoch / rising) if rising else 1.0
 

@@ -39,7 +39,11 @@ class TrainState:
     @property
     def averaged(self) -> SoundLocaliser:
         """The model that is validated and saved: the EMA, or without one the weights."""
-        return self.ema.module if self.ema else self.model
+        if self.ema is None:
+            return self.model
+        averaged = self.ema.module
+        assert isinstance(averaged, SoundLocaliser)
+        return averaged
 
     def update(self, loss: Tensor, learning_rate: float) -> None:
         """One step of Adam down the gradient of a loss, and of the EMA."""

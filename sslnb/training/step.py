@@ -157,7 +157,10 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     loss = losses[0] + losses[-1]
     terms = {"contrastive": sum(losses).detach() / len(losses)}
     if "equivariance" in config.parts:
-        geo = equivariance_loss(*responses, views.theta, parallel.all_sum)  # eq. 10
+        response_1, response_2 = responses
+        geo = equivariance_loss(
+            response_1, response_2, views.theta, parallel.all_sum
+        )  # eq. 10
         loss = loss + config.geo_weight * geo
         terms["equivariance"] = geo.detach()
     return loss, terms
