@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import soundfile
 import torch
 from av.stream import Disposition
 from matplotlib import colormaps
-from tests.media_files import make_video, moving, recording
 from PIL import Image
 from torch import nn
 
@@ -29,6 +27,7 @@ from sslnb.localise.video import heat_video, overlay
 from sslnb.model import PRESETS, ModelConfig, SoundLocaliser
 from sslnb.release import published_name
 from sslnb.teach import plot
+from tests.media_files import make_video, moving, recording
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
