@@ -42,6 +42,8 @@ AREA = (
     (0, 0.012), (0.05, 0.033), (0.10, 0.054), (0.25, 0.121), (0.50, 0.253),
     (0.75, 0.463), (0.90, 0.677), (0.95, 0.780), (1, 0.950),
 )
+# The middle half of the centres of VGG-SS's boxes, as (x0, y0, x1, y1): to compare
+CENTRES = (0.44, 0.43, 0.56, 0.59)
 CROWDED = 0.75  # scenes above this quantile of size hold one object only
 SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
 LONGEST = 2.0  # an object's longer side in frames: at least half is in view

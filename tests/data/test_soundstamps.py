@@ -421,8 +421,19 @@ def test_centres_are_spread_wider_than_in_vgg_ss(many):
     centres = [((x0 + x1) / 2, (y0 + y1) / 2)
                for scene, _ in many for x0, y0, x1, y1 in scene.boxes]
     (left, top), (right, bottom) = np.quantile(centres, [0.25, 0.75], axis=0)
-    assert left < 0.44 and right > 0.56 and top < 0.43 and bottom > 0.59
+    x0, y0, x1, y1 = soundstamps.CENTRES
+    assert left < x0 and right > x1 and top < y0 and bottom > y1
     assert np.allclose(np.mean(centres, axis=0), 0.5, atol=0.02)
+
+
+@pytest.mark.skipif(not VGGSS_JSON.exists(), reason="the boxes of VGG-SS are not here")
+def test_the_middle_half_of_centres_is_that_of_vgg_ss():
+    clips = json.loads(VGGSS_JSON.read_text())
+    truths = [boxes_to_truth(clip["bbox"]).bool().numpy() for clip in clips]
+    boxes = np.array([soundstamps._box_of(truth) for truth in truths if truth.any()])
+    assert len(boxes) > 5_000
+    low, high = np.quantile((boxes[:, :2] + boxes[:, 2:]) / 2, [0.25, 0.75], axis=0)
+    assert (*low, *high) == pytest.approx(soundstamps.CENTRES, abs=0.006)
 
 
 # --- only the sound tells which object sounds -------------------------------------
