@@ -15,6 +15,8 @@ import torch.nn.functional as F
 
 from sslnb import augment, localise
 from sslnb.data import soundstamps
+from sslnb.data.clips import leaks
+from sslnb.data.field.lists import clip_name
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
 from sslnb.losses import equivariance_loss, weighted_mean
 
@@ -48,6 +50,20 @@ def _box(mask, last=1, share=224):
 
 def _resolution(audio):
     return torch.tensor([audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate])
+
+
+def _leaked_inputs():
+    """Ids with `_` and `-`; a clip, another clip of its video, one in milliseconds."""
+    train = ["a_b-c_d-e_f_000030.mp4", "dog-in-park_10000_20000",
+             "x/brass-band1_000000.mp4"]
+    test = ["a_b-c_d-e_f_000030", "dog-in-park_000200.wav", "a_b-c_x-y_z_000030",
+            "lawn-mowing_000005", "videos/brass-band1_000000.mp4"]
+    return [(train, test), (test[:4], train)]
+
+
+def _leaked(train, test, key):
+    seen = set(map(key, train))
+    return torch.tensor([key(text) in seen for text in test])
 
 
 def _right(similarity, labels, k, itself=False, best_first=True):
@@ -184,6 +200,22 @@ EXERCISES = {
                 lambda a: torch.tensor([a.sample_rate / a.n_fft, float(a.hop)]),
             "first the step in hertz, then the step in seconds":
                 lambda a: _resolution(a).flip(0),
+        },
+    ),
+    "leaked": Exercise(
+        lambda train, test: torch.tensor(
+            [clip_name(text) in leaks(train, test).videos for text in test]),
+        _leaked_inputs,
+        {
+            "that compares clips; clips of one source video differ in their start":
+                lambda train, test: _leaked(train, test, clip_name),
+            "lists spell one clip in several ways; bring all to one by clip_name":
+                lambda train, test: _leaked(train, test, lambda text: text[:11]),
+            "an id may hold `_`: take the first 11 characters":
+                lambda train, test: _leaked(
+                    train, test, lambda text: clip_name(text).split("_")[0]),
+            "that is how many leak; need one value for each test clip":
+                lambda train, test: torch.tensor(len(leaks(train, test).videos)),
         },
     ),
     "theta": Exercise(

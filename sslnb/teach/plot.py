@@ -380,7 +380,7 @@ def sizes(s, best, found, levels, others):
     right.axhline(0.25, color="0.5", ls="--", label="a quarter of the image")
     right.set(title="sizes of sounding objects", xlabel="quantile",
               ylabel="fraction of the image", xlim=(0, 1), ylim=(0, 1))
-    left.legend()
+    left.legend(loc="lower center")
     right.legend()
     return figure
 
@@ -393,13 +393,13 @@ def centres(points, halves):
     for k, (ax, count) in enumerate(zip(axes, counts)):
         ax.stairs(count, np.linspace(0, 1, 26), fill=True, color="0.8")
         for row, (name, half) in enumerate(halves.items()):
-            height = top * (1.08 + 0.1 * row)
+            height = top * (1.2 - 0.1 * row)
             ax.plot(half[k::2], [height] * 2, color=PALETTE[row], lw=5, label=name)
         ax.set(xlim=(0, 1), ylim=(0, 1.3 * top))
     axes[0].set(title="across", xlabel="centre of the box (left … right)",
                 ylabel="scenes")
+    axes[0].legend(title="middle half", loc="upper left")
     axes[1].set(title="down", xlabel="centre of the box (top … bottom)")
-    axes[1].legend(title="middle half")
     return figure
 
 
@@ -437,11 +437,11 @@ def mel_scale(points, mels, bins, filters, bands=5):
 
 
 def over_time(values, seconds):
-    """Images over time in a row: values {title: ((F, T), top of its axis, label)}."""
+    """Images over time: {title: ((F, T), top of its axis, axis label, value label)}."""
     figure, axes = plt.subplots(1, len(values), figsize=(11, 3))
-    for ax, (title, (image, top, label)) in zip(axes, values.items()):
+    for ax, (title, (image, top, label, unit)) in zip(axes, values.items()):
         image = ax.imshow(image, origin="lower", aspect="auto", cmap="magma",
                           extent=(0, seconds, 0, top))
         ax.set(title=title, xlabel="time (s)", ylabel=label)
-        figure.colorbar(image, ax=ax)
+        figure.colorbar(image, ax=ax, label=unit)
     return figure
