@@ -9,6 +9,7 @@ import ast
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from dataclasses import asdict
@@ -26,23 +27,33 @@ from sslnb.files import CHECKPOINT
 from sslnb.localise import respond_to
 from sslnb.model import SoundLocaliser
 from sslnb.series import doctor, run
+from sslnb.teach.exercises import verdict
 from sslnb.training.recipe import TrainConfig
+from tests.media_files import make_video
 
 NAMES = doctor.NOTEBOOKS
+APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
+# 25 to 45 cells (an appendix 8 to 30), code of at most 20 lines of 76 columns
+IN_BUDGET = ("01_data_preparation", "A1_field_data")
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {"05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "scored": 50,
                          "seed": 3}}
 
 
-@pytest.fixture(scope="module", params=NAMES)
+def path_of(name):
+    folder = run.NOTEBOOKS / "appendix" if name in APPENDIX else run.NOTEBOOKS
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="module", params=(*NAMES, *APPENDIX))
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def book(name):
-    return nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", 4)
+    return nbformat.read(path_of(name), 4)
 
 
 def code_cells(book):
@@ -72,10 +83,22 @@ def test_the_series_is_complete_and_nothing_else_is_there():
 
 def test_the_format_is_right_and_the_file_is_small(name, book):
     nbformat.validate(book)
-    path = run.NOTEBOOKS / f"{name}.ipynb"
-    assert path.stat().st_size < 1e6
-    assert 20 <= len(book.cells) <= 60
+    assert path_of(name).stat().st_size < 1e6
+    assert (8 if name in APPENDIX else 20) <= len(book.cells) <= 60
     assert book.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("name", IN_BUDGET)
+def test_the_notebook_is_short_enough_to_be_read(name):
+    book = nbformat.read(path_of(name), 4)
+    least, most = (8, 30) if name in APPENDIX else (25, 45)
+    assert least <= len(book.cells) <= most
+    lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
+    assert max(lengths) <= 20
+    assert name in APPENDIX or statistics.median(lengths) <= 10
+    for cell in code_cells(book):
+        for line in cell.source.splitlines():
+            assert len(line) <= 76, line
 
 
 def test_only_tags_are_kept_as_metadata(book):
@@ -166,13 +189,13 @@ def test_folded_parts_open_and_close(book):
             assert cell.source.count("<details>") == cell.source.count("<summary>"), index
 
 
-def test_links_between_notebooks_lead_somewhere(book):
+def test_links_between_notebooks_lead_somewhere(name, book):
     for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)]+)\)", markdown(book)):
-        assert (run.NOTEBOOKS / target.split("#")[0]).exists(), target
+        assert (path_of(name).parent / target.split("#")[0]).exists(), target
 
 
 def test_parameters_are_literals_with_a_comment_each(name, book):
-    known = run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")
+    known = run.parameters_of(path_of(name))
     assert known
     (cell,) = tagged(book, "parameters")
     assert all("#" in line for line in cell.source.splitlines() if line.strip())
@@ -184,7 +207,7 @@ def test_every_parameter_is_used(name, book):
     for cell in code_cells(book):
         read |= {node.id for node in ast.walk(ast.parse(cell.source))
                  if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    assert set(run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")) <= read
+    assert set(run.parameters_of(path_of(name))) <= read
 
 
 def test_lines_of_code_fit_a_narrow_page(book):
@@ -213,6 +236,27 @@ def test_there_is_an_exercise_that_is_checked_and_not_filled_in(book):
     assert re.search(r"<summary>.*[Ss]olution.*</summary>", markdown(book))
 
 
+def test_folded_solutions_are_right(book):
+    """Each by itself, with those of the notebook's imports whose names it uses."""
+    imports = {
+        name.asname or name.name: ast.unparse(node) for cell in code_cells(book)
+        for node in ast.parse(cell.source).body
+        if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names
+    }
+    blocks = re.findall(r"<summary>[^<]*[Ss]olution.*?```python\n(.*?)```",
+                        markdown(book), re.DOTALL)
+    stubs = [cell.source for cell in code_cells(book)
+             if any("not filled in yet" in o.get("text", "") for o in cell.outputs)]
+    assert stubs
+    for source in stubs:
+        exercise, name = re.search(r"^check\(\"(\w+)\", (\w+)\)", source, re.M).groups()
+        (block,) = [block for block in blocks if f"def {name}(" in block]
+        used = {n.id for n in ast.walk(ast.parse(block)) if isinstance(n, ast.Name)}
+        scope = {}
+        exec("\n".join([*(imports[n] for n in used & imports.keys()), block]), scope)
+        assert verdict(exercise, scope[name]) == (True, "right")
+
+
 def test_results_are_marked_for_the_index(name, book):
     cells = tagged(book, "key")
     assert all(cell.outputs for cell in cells)
@@ -225,7 +269,7 @@ def test_results_are_marked_for_the_index(name, book):
 
 def others(name):
     """Other values for what a notebook knows: SMALL for it, else OTHERS."""
-    known = run.parameters_of(run.NOTEBOOKS / f"{name}.ipynb")
+    known = run.parameters_of(path_of(name))
     given = {k: v for k, v in SMALL.get(name, OTHERS).items() if k in known}
     assert given, f"{name}: nothing to change among {', '.join(known)}"
     assert all(known[k] != v for k, v in given.items())
@@ -236,7 +280,7 @@ def others(name):
 def test_every_cell_runs_with_other_parameters(name, book, tmp_path):
     given = others(name)
     target = tmp_path / f"{name}.ipynb"
-    run.execute(run.NOTEBOOKS / f"{name}.ipynb", target, given, cpu=True)
+    run.execute(path_of(name), target, given, cpu=True)
     done = nbformat.read(target, 4)
     cells = code_cells(done)
     assert len(cells) == len(code_cells(book)) + 1  # the parameters
@@ -250,6 +294,26 @@ def test_every_cell_runs_with_other_parameters(name, book, tmp_path):
     assert [o.get("text") or o.get("data") for o in outputs(done)] != [
         o.get("text") or o.get("data") for o in outputs(book)
     ]
+
+
+@pytest.mark.slow
+def test_appendix_1_takes_videos_and_published_lists_of_ones_own(tmp_path):
+    names = ["own-video-0_000010", "own-video-1_000020"]
+    (tmp_path / "videos").mkdir()
+    for name in names:
+        make_video(tmp_path / "videos" / f"{name}.mp4")
+    (tmp_path / "vggss_144k.txt").write_text(f"{names[0]}.mp4\nown-video-2_000000\n")
+    (tmp_path / "vggss.json").write_text(json.dumps(
+        [{"file": name, "class": "dog", "bbox": [[0.1, 0.2, 0.6, 0.9]]} for name in names]))
+    given = {"videos": "videos", "prepared": "clips", "published": "."}
+    given = {key: str(tmp_path / folder) for key, folder in given.items()}
+    run.execute(path_of("A1_field_data"), tmp_path / "A1.ipynb", given, cpu=True)
+    done = nbformat.read(tmp_path / "A1.ipynb", 4)
+    text = "".join(o.get("text", "") for o in outputs(done))
+    assert "2 files: 2 made" in text
+    assert "2 clips, 2 boxes" in text
+    assert "1 of the 2 test clips are in the training list" in text
+    assert len(list((tmp_path / "clips" / "audio").iterdir())) == 2
 
 
 def papermill(folder, **given):
@@ -327,7 +391,7 @@ def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path)
 
 def test_unknown_parameters_are_errors(name, tmp_path):
     with pytest.raises(ValueError, match=f"{name}.ipynb has no parameter no_such_name"):
-        run.execute(run.NOTEBOOKS / f"{name}.ipynb", tmp_path / "x.ipynb",
+        run.execute(path_of(name), tmp_path / "x.ipynb",
                     {"no_such_name": 1})
 
 

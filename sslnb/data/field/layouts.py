@@ -1,4 +1,4 @@
-"""Folders of clips as people already have them (notebooks 01 and 06).
+"""Folders of clips as people already have them (appendix A1, notebook 06).
 
     >>> folder = open_folder("VGGSound_test", names="test_vggss_4911.txt")
     >>> print(folder.describe())                  # which layout, how many of how many

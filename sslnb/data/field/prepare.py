@@ -1,4 +1,4 @@
-"""From videos to clips: a centre frame and mono 16 kHz audio of each (notebook 01).
+"""From videos to clips: a centre frame and mono 16 kHz audio of each (appendix A1).
 
     python -m sslnb.prepare VIDEOS OUT                # as many workers as cores
     python -m sslnb.prepare VIDEOS OUT --size 256     # smaller frames
