@@ -10,26 +10,27 @@ than memory.
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from sslnb.data.field.annotations import SIZE, truth_of
+from sslnb.data.field.annotations import SIZE, Annotation, truth_of
 
 UNREADABLE = (
     ValueError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile,
 )
 
 
-def open_maps(path):
-    """An .npz of maps, open: a mapping of clip name -> (h, w), and a context manager.
+def open_maps(path: str | Path):
+    """Open an .npz of maps: a mapping of clip name -> (h, w), and a context manager.
 
     ValueError where it is no .npz, holds nothing, or holds a clip twice.
     """
     how = "save maps with numpy.savez(path, **{clip: array of (h, w), …})"
     Path(path).stat()  # FileNotFoundError, where it would be no zip either
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: no .npz, or one that was cut short; {how}")
+        raise ValueError(f"{path}: no .npz, or a truncated one; {how}")
     maps = np.load(path, allow_pickle=False)
     seen, twice = set(), None
     for name in maps.files:
@@ -38,13 +39,13 @@ def open_maps(path):
     if twice or not seen:
         maps.close()
         raise ValueError(
-            f"{path}: clip {twice!r} stands there twice; keep one map a clip"
+            f"{path}: clip {twice!r} is in it twice; keep one map a clip"
             if twice else f"{path}: holds no map; {how}"
         )
     return maps
 
 
-def read_map(maps, name, what="map"):
+def read_map(maps: Mapping, name: str, what: str = "map") -> np.ndarray:
     """One map (h, w) of a mapping, in double precision; ValueError names the clip."""
     try:
         values = np.asarray(maps[name])
@@ -67,11 +68,13 @@ def read_map(maps, name, what="map"):
     return values
 
 
-def simulated_maps(annotations, side=14, skill=1.0, seed=0):
-    """Maps (side, side) of a detector that does not exist: clip -> map, in [0, 1].
+def simulated_maps(
+    annotations: Mapping[str, Annotation], side: int = 14, skill: float = 1.0, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Maps (side, side) of a simulated detector: clip -> map, in [0, 1].
 
-    A soft disc near the truth's middle, a tenth of the frame beside it at skill 1, in
-    noise: for trying what a protocol does to a number.
+    A soft disc whose centre misses that of the ground truth by a tenth of the image (at
+    skill 1), in noise: to try what a protocol does to a score.
     """
     rng = np.random.default_rng(seed)
     axis = (np.arange(side) + 0.5) / side

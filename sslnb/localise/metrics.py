@@ -1,4 +1,4 @@
-"""cIoU, AUC and peaks of response maps (notebook 06; section 4.2).
+"""cIoU, AUC and the pointing game (notebook 06; section 4.2).
 
     >>> truth = boxes_to_truth([(0.1, 0.2, 0.6, 0.9)])[None]   # (1, 224, 224)
     >>> summarise(ciou(responses, truth))                      # {"cIoU": …, "AUC": …}
@@ -9,24 +9,27 @@ moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import SIZE, boxes_to_truth, refuse_reversed
 from sslnb.data.media import fit_length
+from sslnb.model import SoundLocaliser
 
 HALF = SIZE * SIZE // 2
 PROTOCOL = """\
 maps      resized to 224 × 224 (bilinear, align_corners=False), min-max normalised
-mask      p > t, t = the map's own median, sort(p)[224·224/2]: half of the picture
+mask      p > t, t = the map's own median, sort(p)[224·224/2]: half of the image
 truth     boxes as int(224·x), rows and columns half open, united; or the visible mask
 cIoU_n    Σ M·g / (Σ g + Σ M·[g = 0])
-cIoU      share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
-AUC       area under that share over thresholds 0, 0.05, … 1
-pointing  share of clips whose map has its maximum inside the boxes
-peak      the same inside the visible pixels of the object: stricter"""
+cIoU      success rate: fraction of clips with cIoU_n ≥ 0.5
+AUC       area under the success rate at thresholds 0, 0.05, … 1
+pointing  pointing game: fraction of maps whose maximum lies inside the boxes
+peak      the same, inside the visible pixels of the object: stricter"""
 
 
-def as_truth(truth, count, device):
-    """Weights (count, 224, 224) as float32 on a device; ValueError says what is wrong."""
+def as_truth(truth: Tensor, count: int, device: torch.device) -> Tensor:
+    """Ground-truth weights (count, 224, 224) as float32; ValueError for any other."""
     truth = torch.as_tensor(truth)
     if truth.shape != (count, SIZE, SIZE):
         raise ValueError(
@@ -41,10 +44,10 @@ def as_truth(truth, count, device):
     return truth
 
 
-def resize(responses):
+def resize(responses: Tensor) -> Tensor:
     """Maps (N, h, w) to (N, 224, 224), min-max normalised to [0, 1].
 
-    A constant map points nowhere: it becomes all zeros, and its mask empty.
+    A constant map points nowhere: it becomes all zeros, and its mask is empty.
     ValueError for another shape and for a map that is not finite.
     """
     responses = torch.as_tensor(responses)
@@ -64,27 +67,27 @@ def resize(responses):
     return (p - low) / (high - low).clamp(min=1e-12)
 
 
-def median_mask(responses):
-    """Maps (N, h, w) of any size to masks (N, 224, 224): above the map's own median."""
+def median_mask(responses: Tensor) -> Tensor:
+    """Masks (N, 224, 224) of maps (N, h, w): pixels above the map's own median."""
     p = resize(responses)
     threshold = p.flatten(1).kthvalue(HALF + 1).values  # sort(p)[HALF]
     return p > threshold[:, None, None]
 
 
-def ciou(responses, truth):
+def ciou(responses: Tensor, truth: Tensor) -> Tensor:
     """Consensus IoU (N,) of maps (N, h, w) against weights (N, 224, 224) in [0, 1].
 
         cIoU_n = Σ M·g / (Σ g + Σ M·[g = 0])
 
-    A weight below 1 is a pixel on which annotators disagree; it counts by its
-    weight in both sums. A clip without truth scores 0. ValueError where the shapes
+    A weight below 1 marks a pixel on which annotators disagree; it counts by its
+    weight in both sums. A clip without ground truth scores 0. ValueError where the shapes
     do not fit, and for weights outside of [0, 1].
     """
     return mask_ciou(median_mask(responses), truth)
 
 
-def mask_ciou(mask, truth):
-    """cIoU (N,) of masks (N, 224, 224) of bool, however they were thresholded."""
+def mask_ciou(mask: Tensor, truth: Tensor) -> Tensor:
+    """cIoU (N,) of boolean masks (N, 224, 224), however they were thresholded."""
     truth = as_truth(truth, len(mask), mask.device)
     inside = (mask * truth).sum((1, 2))
     outside = (mask & (truth == 0)).sum((1, 2))
@@ -92,22 +95,25 @@ def mask_ciou(mask, truth):
     return inside / union.clamp(min=1e-6)  # an empty mask on an empty truth scores 0
 
 
-def oracle(truth):
-    """Best cIoU (N,) that any mask of half the picture can reach on truth (N, 224, 224)."""
+def oracle(truth: Tensor) -> Tensor:
+    """The upper bound (N,): the best cIoU of any mask that covers half of the image.
+
+    truth (N, 224, 224): ground-truth weights in [0, 1].
+    """
     weights = torch.as_tensor(truth).float().flatten(1).sort(1, descending=True).values
     inside = weights[:, : HALF - 1].sum(1)  # p > sort(p)[HALF] keeps HALF - 1 pixels
     outside = (weights[:, : HALF - 1] == 0).sum(1)
     return inside / (weights.sum(1) + outside)
 
 
-def centre_prior(count=1):
-    """Maps (count, 224, 224) that fall off from the centre: a guess with no model."""
+def centre_prior(count: int = 1) -> Tensor:
+    """Maps (count, 224, 224) that fall off from the centre: a baseline without a model."""
     axis = torch.arange(SIZE) - (SIZE - 1) / 2
     return -(axis[:, None].square() + axis.square()).sqrt().expand(count, SIZE, SIZE)
 
 
-def peak_hit(responses, truth):
-    """Does the map's maximum lie inside the truth? (N,) of bool: the pointing game.
+def peak_hit(responses: Tensor, truth: Tensor) -> Tensor:
+    """The pointing game: does the map's maximum lie in the ground truth? (N,) of bool.
 
     A constant map has no peak, and hits nothing.
     """
@@ -116,8 +122,8 @@ def peak_hit(responses, truth):
     return (truth.gather(1, peak[:, None])[:, 0] > 0) & (height > 0)
 
 
-def summarise(ciou):
-    """cIoU of clips (N,) to {"cIoU": success rate at 0.5, "AUC": …} as fractions."""
+def summarise(ciou: Tensor) -> dict[str, float]:
+    """cIoU of clips (N,) to {"cIoU": success rate at 0.5, "AUC": …}, fractions."""
     ciou = torch.as_tensor(ciou) * 1.0  # whole numbers become floats
     if ciou.ndim != 1 or len(ciou) == 0:
         raise ValueError(f"cIoU has shape {tuple(ciou.shape)}; need (N,), N ≥ 1")
@@ -133,8 +139,8 @@ def summarise(ciou):
     }
 
 
-def truth_of(clips):
-    """Boxes of Clips, united for each clip, as truth (N, 224, 224).
+def truth_of(clips: Clips) -> Tensor:
+    """Ground truth (N, 224, 224) of Clips: the union of each clip's boxes.
 
     ValueError where the boxes of a clip are not known.
     """
@@ -146,8 +152,8 @@ def truth_of(clips):
     return torch.stack([boxes_to_truth(boxes) for boxes in clips.boxes])
 
 
-def respond_to(model, clips, batch=64):
-    """Response maps (N, h, w) of a model for Clips, each picture with its own sound.
+def respond_to(model: SoundLocaliser, clips: Clips, batch: int = 64) -> Tensor:
+    """Response maps (N, h, w) of a model for Clips, each image with its own sound.
 
     Sounds become as long as the model's (media.fit_length). Maps are computed where
     the model is, and come back to the clips' device.
@@ -160,8 +166,8 @@ def respond_to(model, clips, batch=64):
     return torch.cat(maps)
 
 
-def score(responses, clips):
-    """{"cIoU", "AUC", "pointing", "peak"} as fractions; all but the last by boxes.
+def score(responses: Tensor, clips: Clips) -> dict[str, float]:
+    """{"cIoU", "AUC", "pointing", "peak"}, fractions; all but "peak" by boxes.
 
     "peak" is left out where the clips have no masks.
     """
@@ -175,8 +181,8 @@ def score(responses, clips):
     return scores
 
 
-def baselines(clips):
-    """What to set beside every model: a centred disc, the ceiling of half a picture."""
+def baselines(clips: Clips) -> dict[str, dict[str, float]]:
+    """Scores to put beside every model's: of the centre prior, and the oracle bound."""
     return {
         "centre prior": score(centre_prior(len(clips)), clips),
         "oracle": summarise(oracle(truth_of(clips))),

@@ -1,13 +1,14 @@
-"""The field's evaluation protocols as data, and what they measure of each clip.
+"""The field's evaluation protocols as data, and what they measure on each clip.
 
     >>> print(PROTOCOLS["lvs"])                     # every choice, in full
     >>> found = measure(maps, truths, PROTOCOLS["lvs"])
     >>> found["ciou"]                               # (N,) float64
 
-Everybody's cIoU is the same formula on masks that are made differently (notebook 06):
-the kind of resizing, > or ≥, and the threshold are the fields of a `Protocol`.
+Every paper's cIoU is the same formula on masks that are made differently (notebooks 06,
+A2): resizing, > or ≥, and the threshold are the fields of a `Protocol`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ class Protocol:
     consensus: bool = False
 
     @property
-    def half(self):
+    def half(self) -> int | None:
         """Pixels of a mask where nothing ties, or None where it may have any size."""
         if self.threshold == "fixed":
             return None
@@ -51,7 +52,7 @@ class Protocol:
         sign = ">" if self.strict else "≥"
         mask = {
             "median": f"p {sign} t, t = the map's own median, sort(p)[{SIZE}·{SIZE}/2]: "
-                      "half\n            of the picture; p = the map, min-max normalised",
+                      "half\n            of the image; p = the map, min-max normalised",
             "fixed": f"(S + 1) / 2 {sign} 0.5, S = the map as it is: cosines in [−1, 1]",
         }[self.threshold]
         return f"""\
@@ -59,15 +60,15 @@ protocol    {self.name}: {self.whose}
 maps        resized to {SIZE} × {SIZE} ({self.interpolation}, \
 align_corners={self.align_corners})
 mask        {mask}
-constant    a map of one value points nowhere: its mask is empty, it scores 0
+constant    a constant map points nowhere: its mask is empty, and it scores 0
 truth       boxes as int({SIZE}·x), rows and columns half open; of one annotator united,
             of several g = min(Σ box / 2, 1){': needed here' if self.consensus else ''}
-cIoU_n      Σ M·g / (Σ g + Σ M·[g = 0]); 0 for a clip without truth, which counts
-cIoU        share of clips with cIoU_n ≥ 0.5 (a success rate, no mean)
-AUC         area under that share over thresholds 0, 0.05, … 1
+cIoU_n      Σ M·g / (Σ g + Σ M·[g = 0]); a clip without ground truth scores 0
+cIoU        success rate: fraction of clips with cIoU_n ≥ 0.5
+AUC         area under the success rate at thresholds 0, 0.05, … 1
 adaptive    the same two where the mask is p ≥ sort(p)[{SIZE}·{SIZE} − n], n = pixels with
-            g > 0: it knows the truth's size
-pointing    share of clips whose map has its maximum, the first in reading order, at g > 0
+            g > 0: it knows the object's size
+pointing    pointing game: fraction of maps whose (first) maximum lies at g > 0
 mean IoU    mean of cIoU_n"""
 
 
@@ -83,8 +84,8 @@ PROTOCOLS = {
 }
 
 
-def enlarge(maps, protocol):
-    """N maps, of any (h, w) each, to p (N, 224·224) float32, and what p was made by.
+def enlarge(maps: Sequence[np.ndarray], protocol: Protocol):
+    """Resize N maps, of any (h, w) each: (p (N, 224·224) float32, low (N,), span (N,)).
 
     Where the threshold is the map's own, p is normalised first, in double precision:
     S = low + span · p, with low and span (N,). Resizing commutes with that. Where the
@@ -110,8 +111,8 @@ def enlarge(maps, protocol):
     return p.reshape(len(maps), PIXELS), low, span
 
 
-def overlap_with(truth):
-    """A function that takes masks (N, P) of bool to their cIoU (N,) with weights (N, P).
+def overlap_with(truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from boolean masks (N, P) to their cIoU (N,) with weights (N, P).
 
     Weights are 0, ½ or 1. Sums of up to 50,176 halves are exact in single precision, in
     whatever order.
@@ -123,42 +124,44 @@ def overlap_with(truth):
         mask = mask.astype(np.float32)
         inside = np.einsum("np,np->n", mask, truth)
         outside = np.einsum("np,np->n", mask, empty)
-        return inside / np.maximum(total + outside, 0.5)  # nothing marked or true: 0
+        return inside / np.maximum(total + outside, 0.5)  # empty mask, no ground truth: 0
 
     return ciou
 
 
-def best(truth, pixels):
-    """Best cIoU (N,) of a mask of so many pixels: `metrics.ceiling`, by counting."""
-    whole, half = (truth == 1).sum(1), (truth == 0.5).sum(1)
-    from_whole = np.minimum(whole, pixels)
-    from_half = np.minimum(half, pixels - from_whole)
-    outside = pixels - from_whole - from_half
-    return (from_whole + 0.5 * from_half) / (whole + 0.5 * half + outside)
+def best(truth: np.ndarray, pixels: int) -> np.ndarray:
+    """Best cIoU (N,) of any mask of so many pixels: `metrics.oracle`, by counting."""
+    full, half = (truth == 1).sum(1), (truth == 0.5).sum(1)
+    from_full = np.minimum(full, pixels)
+    from_half = np.minimum(half, pixels - from_full)
+    outside = pixels - from_full - from_half
+    return (from_full + 0.5 * from_half) / (full + 0.5 * half + outside)
 
 
-def exceeds(p, threshold, strict):
-    """Masks (N, P): p above thresholds (N,), or at them too."""
-    threshold = np.float32(threshold)[:, None]
+def exceeds(p: np.ndarray, threshold: np.ndarray, strict: bool) -> np.ndarray:
+    """Masks (N, P) where p exceeds thresholds (N,), or unless strict equals them."""
+    threshold = threshold.astype(np.float32)[:, None]
     return p > threshold if strict else p >= threshold
 
 
-def measure(maps, truth, protocol):
-    """What a protocol says of N clips: a dict of arrays (N,).
+def measure(
+    maps: Sequence[np.ndarray], truth: np.ndarray, protocol: Protocol
+) -> dict[str, np.ndarray]:
+    """What a protocol measures on N clips: a dict of arrays (N,).
 
     maps: N finite arrays of any (h, w); truth (N, 224, 224) of weights 0, ½ or 1.
-    ciou, adaptive, hit: of the map; disc_ciou, disc_adaptive, disc_hit: of the centred
-    disc of half the frame; ceiling: of the best mask of half the frame (NaN where the
-    threshold is fixed). size: Σ g and covered: the mask, as shares of the frame.
+    ciou, adaptive, hit: of the map; disc_ciou, disc_adaptive, disc_hit: of the centre
+    prior; ceiling: of the best mask of half the image (NaN where the threshold is
+    fixed). size: Σ g, and covered: the mask, as fractions of the image.
     median and confidence (mean of the top quarter of (S + 1) / 2) are in units of the
     maps; low and high are their range, equal for a constant map.
     """
     truth = np.ascontiguousarray(truth, np.float32).reshape(len(truth), PIXELS)
     ciou = overlap_with(truth)
     marked = np.count_nonzero(truth, axis=1)
-    rank = np.minimum(PIXELS - marked, PIXELS - 1)  # without truth any threshold gives 0
+    rank = np.minimum(PIXELS - marked, PIXELS - 1)  # without ground truth any threshold scores 0
     p, low, span = enlarge(maps, protocol)
-    ranked = np.stack([  # sorted no further than is needed
+    ranked = np.stack([  # sorted only as far as needed
         np.partition(row, (HALF, PIXELS - TOP_QUARTER, k)) for row, k in zip(p, rank)
     ])
     ends = np.array([(np.min(values), np.max(values)) for values in maps], np.float64)
@@ -191,10 +194,10 @@ def measure(maps, truth, protocol):
     }
 
 
-def activated(maps, threshold, protocol):
-    """Maps without any truth: (pIA, confidence, low, high), each (N,).
+def activated(maps: Sequence[np.ndarray], threshold: float, protocol: Protocol):
+    """For maps without any ground truth: (pIA, confidence, low, high), each (N,).
 
-    pIA: share of the frame where the resized map lies above a threshold in units of
+    pIA: fraction of the image where the resized map lies above a threshold in units of
     the maps, one for all clips (negative audio: silence, noise, sounds from off screen).
     """
     p, low, span = enlarge(maps, protocol)
@@ -205,6 +208,6 @@ def activated(maps, threshold, protocol):
     return np.count_nonzero(mask, axis=1) / PIXELS, confidence, ends[:, 0], ends[:, 1]
 
 
-def in_range(values, protocol):
-    """Whether a map can be thresholded: any where by its median, cosines where fixed."""
+def in_range(values: np.ndarray, protocol: Protocol) -> bool:
+    """Whether a map can be thresholded: any by its median, cosines alone where fixed."""
     return protocol.threshold == "median" or np.abs(values).max() <= 1 + TOLERANCE

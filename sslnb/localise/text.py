@@ -1,14 +1,16 @@
-"""A report of scores as text: the protocol in full, then every number beside baselines.
+"""A report of scores as text: the protocol in full, then the scores beside baselines.
 
     >>> print("\\n".join(paragraphs(report)))          # which is print(report)
 """
+
+from collections.abc import Iterator
 
 from sslnb.data.field.annotations import shortened
 from sslnb.localise.intervals import percent
 
 
-def paragraphs(report):
-    """Lines of text, from the protocol to the scores by object size."""
+def paragraphs(report) -> Iterator[str]:
+    """Lines of text of a Report, from the protocol to the scores by object size."""
     scored = report.per_clip[report.per_clip["scored"]]
     yield str(report.protocol)
     yield (f"intervals   95 %, bootstrap over clips, percentile, {report.resamples:,} "
@@ -17,10 +19,10 @@ def paragraphs(report):
     if report.missing:
         yield f"{len(report.missing):,} clips have no map: {shortened(report.missing, 20)}"
     if report.unknown:
-        yield (f"{len(report.unknown):,} maps are of no annotated clip, and left out: "
+        yield (f"{len(report.unknown):,} maps belong to no annotated clip and are left out: "
                + shortened(report.unknown))
     if report.constant:
-        yield (f"{len(report.constant):,} maps are constant, and score 0: "
+        yield (f"{len(report.constant):,} maps are constant and score 0: "
                + shortened(report.constant))
     covered = 100 * scored["covered"]
     yield (f"Masks cover {covered.min():.1f} to {covered.max():.1f} % of the frame, "
@@ -28,18 +30,18 @@ def paragraphs(report):
            f"{(covered == 100).sum():,} are the whole frame.")
     ceiling = report.baselines.get("oracle", {}).get("cIoU", 1)
     if report.scores["cIoU"].value > ceiling:
-        yield ("cIoU exceeds what masks of half the frame can reach: the maps have\n"
-               "plateaus at their median, so that their masks are not half the frame.")
+        yield ("cIoU exceeds what masks of half the image can reach: the maps have\n"
+               "plateaus at their median, so that their masks do not cover half of it.")
     yield f"\nAnnotations: {report.damage}"
     yield "\n" + _main_table(report)
-    yield "Centred disc: half of the frame, and no model."
+    yield "Centre prior: a disc over half of the image, and no model. Oracle: the best such mask."
     if report.negatives:
         yield (
             f"\nAP to AUC_N with {report.negatives:,} pairs without a visible sound. "
             "AP, max-F1: by confidence, the\nmean of the top quarter of (S + 1) / 2. "
-            "LocAcc: cIoU of the visible. pIA: share of the frame\nabove one threshold, "
+            "LocAcc: cIoU of visible sounds. pIA: fraction of the\nimage above one threshold, "
             f"{report.threshold:.6g} ({report.threshold_from}).\nAUC_N: area under the "
-            "share of pairs with pIA ≤ 0, 0.05, … 1."
+            "fraction of pairs with pIA ≤ 0, 0.05, … 1."
         )
     yield "\n" + _size_table(report)
 
@@ -56,7 +58,7 @@ def _main_table(report):
 
 
 def _size_table(report):
-    lines = ["By size: Σ g below 32², 96², 144² and up to 224² pixels of the frame",
+    lines = ["By object size: Σ g below 32², 96², 144² and up to 224² pixels",
              f"{'':<8}{'clips':>6}   {'cIoU, 95 % interval':<22}"
              f"{'AUC':>8}{'adaptive cIoU':>16}{'pointing':>10}"]
     for group, scores in report.by_size.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
 import torch
 
 from sslnb import localise
@@ -270,7 +271,7 @@ def test_a_constant_map_scores_nothing_and_is_named(protocol, value):
     assert found.constant == ("clip1",)
     row = found.per_clip.loc["clip1"]
     assert (row["ciou"], row["adaptive"], row["pointing"], row["covered"]) == (0, 0, 0, 0)
-    assert "1 maps are constant, and score 0: clip1" in str(found)
+    assert "1 maps are constant and score 0: clip1" in str(found)
 
 
 def test_ties_at_the_median_split_lvs_from_ezvsl():
@@ -282,7 +283,7 @@ def test_ties_at_the_median_split_lvs_from_ezvsl():
     loose = evaluate({"a": values}, annotations, "ezvsl", resamples=FEW)
     assert strict.per_clip["covered"].item() == 1600 / PIXELS
     assert strict.scores["cIoU"].value == 1
-    assert "cIoU exceeds what masks of half the frame can reach" in str(strict)
+    assert "cIoU exceeds what masks of half the image can reach" in str(strict)
     assert loose.per_clip["covered"].item() == 1
     assert "0 are empty, 1 are the whole frame" in str(loose)
     assert loose.per_clip["ciou"].item() == pytest.approx(1600 / PIXELS)
@@ -452,6 +453,24 @@ def test_one_clip_has_no_interval():
 # --- silence and false positives ----------------------------------------------
 
 
+def test_ap_is_sklearns_interpolated_where_every_visible_sound_is_localised():
+    rng = np.random.default_rng(0)
+    confidence, silent = rng.normal(0.6, 0.2, 60), rng.normal(0.4, 0.2, 40)
+    labels = np.repeat([True, False], [60, 40])
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(
+        labels, np.concatenate([confidence, silent]))
+    highest = np.maximum.accumulate(precision)  # over lower recall comes later there
+    area = -np.sum(np.diff(recall) * highest[:-1])
+    found = intervals.detection(np.ones(60, bool), confidence, silent, FEW)
+    assert found["AP"].value == pytest.approx(area)
+    success = rng.random(60) < 0.5  # to sklearn a wrong localisation is a negative pair
+    wrong = sklearn.metrics.average_precision_score(
+        np.concatenate([success, np.zeros(40, bool)]),
+        np.concatenate([confidence, silent]))
+    found = intervals.detection(success, confidence, silent, FEW)
+    assert abs(found["AP"].value - wrong) > 0.02
+
+
 def detection_by_hand(success, confidence, silent):
     """AP and max-F1, with every confidence as δ, from the highest to the lowest."""
     points = []
@@ -566,7 +585,7 @@ def test_missing_clips_and_unknown_maps_are_counted_and_listed():
     kept = {name: annotations[name] for name in list(annotations)[3:]}
     assert found.scores == evaluate(maps, kept, resamples=FEW).scores
     for said in ("Scored on 9 of 12 clips", "3 clips have no map: clip0, clip1, clip2",
-                 "2 maps are of no annotated clip, and left out: other, strange"):
+                 "2 maps belong to no annotated clip and are left out: other, strange"):
         assert said in str(found)
 
 
@@ -684,7 +703,7 @@ def test_the_command_prints_protocol_scores_and_baselines(files, capsys):
     found = evaluate(some_maps(annotations), annotations)
     assert said == f"{found}\n"
     for word in ("protocol    lvs", "Scored on 6 of 6 clips", "centre prior",
-                 "oracle", "pointing", "mean IoU", "95 %", "By size", "large"):
+                 "oracle", "pointing", "mean IoU", "95 %", "By object size", "large"):
         assert word in said
 
 
@@ -759,10 +778,10 @@ def write_damaged(path):
 @pytest.mark.parametrize("write, said", [
     (lambda path: path.write_text("no maps"), "bad.npz: no .npz.*numpy.savez"),
     (lambda path: path.write_bytes(b""), "bad.npz: no .npz"),
-    (write_cut, "bad.npz: no .npz, or one that was cut short"),
+    (write_cut, "bad.npz: no .npz, or a truncated one"),
     (write_one_array, "bad.npz: no .npz"),
     (lambda path: np.savez(path), "holds no map"),
-    (write_twice, "clip 'clip0' stands there twice"),
+    (write_twice, "clip 'clip0' is in it twice"),
     (write_damaged, "map of clip 'clip0' cannot be read"),
     (lambda path: np.savez(path, clip0=np.array([{1: 2}])),
      "map of clip 'clip0' cannot be read .*save a plain array"),
