@@ -7,6 +7,7 @@
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,10 +17,14 @@ import torch.nn.functional as F
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Polygon, Rectangle
 from PIL import Image
 
+from sslnb.data.media import AudioConfig
 from sslnb.losses import weighted_mean
+
+Array = np.ndarray | torch.Tensor
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -312,13 +317,16 @@ def two_ways(image, moved, map_1, moved_map, map_2, inside):
 # --- notebook 01 --------------------------------------------------------------------
 
 
-def table(header, rows):
+def table(header: Sequence, rows: Iterable[Sequence]) -> str:
     """A table in Markdown: `header` names the columns, `rows` holds their cells."""
     rows = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def clip(image, wave, spectrogram, config, title="the image I"):
+def clip(
+    image: Array, wave: Array, spectrogram: Array, config: AudioConfig,
+    title: str = "the image I",
+) -> Figure:
     """A clip: its image (H, W, 3) or (3, H, W), wave (T,) and spectrogram (1, F, T)."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3), width_ratios=(3, 4, 4))
     show_image(axes[0], image, title)
@@ -329,8 +337,8 @@ def clip(image, wave, spectrogram, config, title="the image I"):
     return figure
 
 
-def close_ups(patches):
-    """Patches {title: (h, w, 3) in 0 … 255}, and the grey values of their middle rows."""
+def close_ups(patches: dict[str, np.ndarray]) -> Figure:
+    """Patches {title: (h, w, 3) in 0 … 255} and the grey values of their middle rows."""
     figure, axes = plt.subplots(
         1, len(patches) + 1, figsize=(10, 3), width_ratios=(2,) * len(patches) + (3,)
     )
@@ -346,24 +354,27 @@ def close_ups(patches):
     return figure
 
 
-def colored(masks):
-    """Masks (N, H, W) bool as one image (H, W, 3) uint8, each in a colour of PALETTE."""
+def colored(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Masks (N, H, W) bool as one image (H, W, 3) uint8, each in another colour."""
     pixels = np.full((*np.shape(masks)[1:], 3), 235, np.uint8)
     for mask, color in zip(masks, PALETTE):
         pixels[mask] = np.round(255 * np.array(to_rgba(color)[:3]))
     return pixels
 
 
-def on_grey(image, size):
+def on_grey(image: Image.Image, size: int) -> np.ndarray:
     """A transparent Pillow image, scaled to fit, in a grey square (size, size, 3)."""
     image = image.copy()
     image.thumbnail((size, size))
     square = Image.new("RGBA", (size, size), "#e8e8e8")
-    square.alpha_composite(image, ((size - image.width) // 2, (size - image.height) // 2))
+    corner = (size - image.width) // 2, (size - image.height) // 2
+    square.alpha_composite(image, corner)
     return np.asarray(square.convert("RGB"))
 
 
-def sizes(s, best, found, levels, others):
+def sizes(
+    s: Array, best: Array, found: Array, levels: Array, others: Array
+) -> Figure:
     """Which sizes can be found, and which there are; sizes are fractions of the image.
 
     best: the largest IoU for ground truth of size `s`. found: sizes in SoundStamps;
@@ -372,9 +383,9 @@ def sizes(s, best, found, levels, others):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     left.plot(s, best)
     left.axhline(0.5, color="0.5", ls="--", label="counts as found")
-    left.set(title="the best that a mask of half the image can do", ylabel="largest IoU",
+    left.set(title="the best that a mask of half the image can do",
              xlabel="fraction s of the image that the ground truth covers",
-             xlim=(0, 1), ylim=(0, 1.02))
+             ylabel="largest IoU", xlim=(0, 1), ylim=(0, 1.02))
     right.plot(np.arange(len(found)) / len(found), np.sort(found), label="SoundStamps")
     right.plot(levels, others, "o", color=ORANGE, label="VGG-SS")
     right.axhline(0.25, color="0.5", ls="--", label="a quarter of the image")
@@ -385,7 +396,7 @@ def sizes(s, best, found, levels, others):
     return figure
 
 
-def centres(points, halves):
+def centres(points: np.ndarray, halves: dict[str, Sequence[float]]) -> Figure:
     """Histograms of points (N, 2) across and down; halves: {name: (x0, y0, x1, y1)}."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True)
     counts = [np.histogram(points[:, k], 25, (0, 1))[0] for k in (0, 1)]
@@ -403,7 +414,9 @@ def centres(points, halves):
     return figure
 
 
-def against_chance(right, chance, spread, xlabel):
+def against_chance(
+    right: dict[str, float], chance: float, spread: float, xlabel: str
+) -> Figure:
     """How often rules {name: fraction} are right, beside chance ± two deviations."""
     figure, ax = plt.subplots(figsize=(9, 2.6))
     ax.axvspan(chance - 2 * spread, chance + 2 * spread, color="0.88",
@@ -416,7 +429,9 @@ def against_chance(right, chance, spread, xlabel):
     return figure
 
 
-def mel_scale(points, mels, bins, filters, bands=5):
+def mel_scale(
+    points: Array, mels: Array, bins: Array, filters: Array, bands: int = 5
+) -> Figure:
     """Equal steps in mel, and the lowest triangles with the weights of their bins.
 
     points (M + 2,): ends and tips of the triangles in Hz, at `mels`; bins (K,) in Hz;
@@ -436,7 +451,9 @@ def mel_scale(points, mels, bins, filters, bands=5):
     return figure
 
 
-def over_time(values, seconds):
+def over_time(
+    values: dict[str, tuple[Array, float, str, str]], seconds: float
+) -> Figure:
     """Images over time: {title: ((F, T), top of its axis, axis label, value label)}."""
     figure, axes = plt.subplots(1, len(values), figsize=(11, 3))
     for ax, (title, (image, top, label, unit)) in zip(axes, values.items()):
