@@ -430,7 +430,8 @@ def against_chance(
 
 
 def mel_scale(
-    points: Array, mels: Array, bins: Array, filters: Array, bands: int = 5
+    points: torch.Tensor, mels: torch.Tensor, bins: torch.Tensor, filters: torch.Tensor,
+    bands: int = 5,
 ) -> Figure:
     """Equal steps in mel, and the lowest triangles with the weights of their bins.
 
