@@ -1,28 +1,31 @@
-"""Where what ships with the series lies; files that are there whole or not at all.
+"""Files that ship with the series, atomic writes and locks.
 
-    >>> with atomic_write("runs/metrics.json") as temporary:
-    ...     temporary.write_text("{}")
+>>> with atomic_write("runs/metrics.json") as temporary:
+...     temporary.write_text("{}")
 
-    >>> with locked("runs/.lock", "another run is at work in runs"):
-    ...     ...                                   # this process alone gets here
+>>> with locked("runs/.lock", "another run is using the folder runs"):
+...     ...                               # only one process at a time gets here
 """
 
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CHECKPOINT = DATA / "checkpoint"  # a trained model
 
 
 @contextmanager
-def atomic_write(path):
-    """A temporary path beside `path`, with its ending, that takes its name at the end.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write `path` by way of a temporary file beside it, renamed when the block ends.
 
-    Where the block fails, or the process is killed, what stood at `path` is as it was.
-    OSError names a path that cannot be written, a full disk for one.
+    The block is given the temporary path, which has the same suffix. If it fails, or
+    the process is killed, the file at `path` stays as it was. OSError, naming `path`,
+    if it cannot be written, for example because the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -31,18 +34,18 @@ def atomic_write(path):
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(
-            f"{path} cannot be written ({error}); what stood there before is intact"
+            f"{path} cannot be written ({error}); what was there before is intact"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def locked(path, busy):
-    """The file `path`, open to read and append to, and locked until the block ends.
+def locked(path: str | Path, busy: str) -> Iterator[BinaryIO]:
+    """The file `path`, open to read and append, and locked until the block ends.
 
-    It is made where it is missing. BlockingIOError, with `busy` as its message, where
-    another run holds the lock; a process that is killed loses its lock.
+    A missing file is created. BlockingIOError, with the message `busy`, if another
+    process holds the lock. The lock of a process that is killed is released.
     """
     while True:
         with open(path, "a+b") as file:
@@ -50,32 +53,32 @@ def locked(path, busy):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise BlockingIOError(busy) from error
-            if _lies_at(file, path):  # else its holder deleted it: lock the new one
+            if _is_at(file, path):  # else its holder has deleted it: lock the new one
                 yield file
                 return
 
 
-def _lies_at(file, path):
+def _is_at(file: BinaryIO, path: str | Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def remove_leftovers(path):
-    """Delete what a process that was killed within `atomic_write(path)` left beside `path`."""
+def remove_leftovers(path: str | Path) -> None:
+    """Delete the temporary files of processes that died within `atomic_write(path)`."""
     path = Path(path)
     for part in path.parent.iterdir():
         found = re.fullmatch(rf"\.(\d+)\.{re.escape(path.name)}", part.name)
-        if found and not _runs(int(found[1])):
+        if found and not _is_running(int(found[1])):
             part.unlink(missing_ok=True)
 
 
-def _runs(process):
+def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)  # no signal: only asks whether it could be sent
+        os.kill(process, 0)  # sends no signal, only checks whether it could
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # it belongs to another user
         pass
     return True

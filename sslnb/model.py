@@ -1,20 +1,21 @@
-"""Two encoders and a cosine between them (notebook 03; section 3.2, eq. 2 and 3).
+"""Two encoders and the cosine of their features (notebook 03; section 3.2, eq. 2, 3).
 
-    >>> model = SoundLocaliser.from_preset("laptop")
-    >>> similarity = model(images, spectrograms)     # (B, B, 12, 12)
-    >>> response = similarity[0, 0]                  # image 0 against its sound
+>>> model = SoundLocaliser.from_preset("laptop")
+>>> similarity = model(images, spectrograms)     # (B, B, 12, 12)
+>>> response = similarity[0, 0]                  # image 0 against its sound
 """
 
 import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from sslnb.data.media import (
@@ -31,20 +32,20 @@ from sslnb.release import read_release
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Size of the two encoders and of what they see."""
+    """Size of the two encoders and of their inputs."""
 
     image_size: int = 224  # pixels
-    resample: str = "bilinear"  # how pictures come to that size: as of load_image
+    resample: str = "bilinear"  # how images are resized to it: see media.load_image
     width: int = 64  # channels of the first stage; doubles at every stage
-    blocks: tuple = (2, 2, 2, 2)  # residual blocks a stage: ResNet-18
-    strides: tuple = (1, 2, 2, 1)  # 224 -> 14: the last stage does not shrink
+    blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks per stage: ResNet-18
+    strides: tuple[int, ...] = (1, 2, 2, 1)  # 224 -> 14: the last stage does not shrink
     pool: bool = True  # max-pool after the first convolution of the image encoder
     smooth: float = 0.0  # cells: σ of a Gaussian over the image features; 0: none
     audio: AudioConfig = field(default=RELEASE_AUDIO)
 
     @classmethod
-    def from_dict(cls, values):
-        """The configuration that `dataclasses.asdict` and JSON made of one."""
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """The configuration back from `dataclasses.asdict`, through JSON or not."""
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**{**values, "audio": AudioConfig(**values["audio"])})
 
@@ -52,20 +53,28 @@ class ModelConfig:
 PRESETS = {
     # two ResNet-18: 224² -> 14 × 14 × 512, 257 × 670 -> 512
     "paper": ModelConfig(resample="bicubic"),
-    # 96² -> 12 × 12 × 128. One block a stage, so that a cell sees its
-    # neighbourhood: where it sees the whole picture, maps peak in a corner.
-    # Smoothed, so that maps cover objects and not their most telling spots alone.
+    # 96² -> 12 × 12 × 128. One block per stage keeps the receptive field of a cell
+    # smaller than the image; with the whole image in it, maps peak in a corner.
+    # Smoothed, so that maps cover objects rather than their most distinctive spots.
     "laptop": ModelConfig(
-        image_size=96, width=16, blocks=(1, 1, 1, 1), strides=(1, 2, 2, 1),
-        pool=False, smooth=1.0, audio=LAPTOP_AUDIO,
+        image_size=96,
+        width=16,
+        blocks=(1, 1, 1, 1),
+        strides=(1, 2, 2, 1),
+        pool=False,
+        smooth=1.0,
+        audio=LAPTOP_AUDIO,
     ),
 }
 
 
-def encoder(channels, config, pool):
-    """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w) ≥ 0."""
+def encoder(channels: int, config: ModelConfig, pool: bool) -> nn.Sequential:
+    """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w), ≥ 0.
+
+    pool: whether a max-pool follows the first convolution.
+    """
     width = config.width
-    layers = [
+    layers: list[nn.Module] = [
         nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(),
@@ -76,7 +85,7 @@ def encoder(channels, config, pool):
         out = config.width * 2**stage
         for block in range(blocks):
             step = stride if block == 0 else 1
-            shortcut = None
+            shortcut: nn.Module | None = None
             if step != 1 or width != out:
                 shortcut = nn.Sequential(
                     nn.Conv2d(width, out, 1, stride=step, bias=False),
@@ -92,85 +101,90 @@ def encoder(channels, config, pool):
 
 
 class SoundLocaliser(nn.Module):
-    """Image and sound to a map of where the sound comes from.
+    """From an image and a sound to a map of where in the image the sound comes from.
 
-    `leftover`: names in an authors' checkpoint that neither encoder uses.
+    `leftover`: tensors of an authors' checkpoint that neither encoder uses, by name.
     """
 
-    leftover = ()
+    leftover: tuple[str, ...] = ()
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.image_encoder = encoder(3, config, config.pool)
-        self.audio_encoder = encoder(1, config, pool=True)  # its cells are only maxed
+        # of the sound's cells only the maximum is used, so they may be coarse
+        self.audio_encoder = encoder(1, config, pool=True)
 
     @classmethod
-    def from_preset(cls, name):
-        """A fresh model: "paper" or "laptop". Seed with torch.manual_seed."""
+    def from_preset(cls, name: str) -> "SoundLocaliser":
+        """An untrained model, "paper" or "laptop". torch.manual_seed seeds it."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}; known are {', '.join(PRESETS)}")
         return cls(PRESETS[name])
 
     @classmethod
-    def from_release(cls, path):
+    def from_release(cls, path: str | Path) -> "SoundLocaliser":
         """The paper's published model, from its authors' `.pth.tar`, in eval mode.
 
-        It is the preset "paper"; nothing in the file is executed (sslnb/release.py,
-        with all its errors). ValueError for a checkpoint of LVS: its encoders are
-        the same, but `predict` would give them another spectrogram than theirs.
+        It has the preset "paper". `release.read_release` reads the file, runs no code
+        in it, and raises its errors. ValueError for a checkpoint of LVS: its encoders
+        are the same, but it was trained on another spectrogram than `predict` makes.
         """
         model = cls(PRESETS["paper"])
         found = read_release(path, model.state_dict())
         if found.source == "LVS":
             raise ValueError(
-                f"{path} is of LVS, whose weights expect LVS's own spectrogram: take "
-                "them with sslnb.release.read_release, and give spectrograms to forward"
+                f"{path} is of LVS, whose weights need LVS's own spectrogram: read them "
+                "with sslnb.release.read_release and pass such spectrograms to forward"
             )
         model.load_state_dict(found.state)
         model.leftover = found.leftover
         return model.eval()
 
-    def embed_image(self, images):
-        """(B, 3, H, W), normalised as `media.normalise` does, to (B, C, h, w).
+    def embed_image(self, images: Tensor) -> Tensor:
+        """A unit vector per cell, (B, C, h, w), of images (B, 3, H, W): eq. 2.
 
-        A unit vector per cell (eq. 2); features follow a ReLU, so cosines are ≥ 0.
+        The images are normalised by `media.normalise`. Features come out of a ReLU, so
+        their cosines are ≥ 0.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"images have shape {tuple(images.shape)}; need (B, 3, H, W)"
             )
         features = self.image_encoder(images).float()
-        # A strided convolution looks at the first pixel of its cell. The middle lies
-        # half a cell further on, and there the smoothing puts it.
+        # Strided convolutions are centred on the first pixel of a cell; the smoothing
+        # shifts them to its middle, half a cell further on.
         step = stride(self.config)
         with torch.autocast(features.device.type, enabled=False):
             features = smooth(features, self.config.smooth, (step - 1) / 2 / step)
         return F.normalize(features, dim=1)
 
-    def embed_audio(self, spectrograms):
-        """(B, 1, F, T) to a unit vector per clip (B, C): the maximum over cells."""
+    def embed_audio(self, spectrograms: Tensor) -> Tensor:
+        """A unit vector per clip, (B, C), of spectrograms (B, 1, F, T): eq. 2.
+
+        It is the maximum of the features over time and frequency.
+        """
         if spectrograms.ndim != 4 or spectrograms.shape[1] != 1:
             raise ValueError(
                 f"spectrograms have shape {tuple(spectrograms.shape)}; need (B, 1, F, T)"
             )
         return F.normalize(self.audio_encoder(spectrograms).float().amax((2, 3)), dim=1)
 
-    def forward(self, images, spectrograms):
+    def forward(self, images: Tensor, spectrograms: Tensor) -> Tensor:
         """Similarity (B, B', h, w): `[i, j]` is image i against sound j (eq. 3)."""
         return respond(self.embed_image(images), self.embed_audio(spectrograms))
 
     @torch.no_grad()
-    def predict(self, images, waves):
-        """Response maps (B, h, w) of pictures and their own sounds, in eval mode.
+    def predict(self, images: Tensor, waves: Tensor) -> Tensor:
+        """Response maps (B, h, w) of images and their own sounds, in eval mode.
 
         images (B, 3, H, W), floats in [0, 1] or uint8; waves (B, samples), floats in
-        [-1, 1] or int16. TypeError for what are no tensors; ValueError for another
-        shape, dtype or range, as `fit` and media.spectrogram have it.
+        [-1, 1] or int16. TypeError for anything but tensors; ValueError for another
+        shape, dtype or range (`fit`, `media.spectrogram`).
         """
         if len(images) != len(waves):
             raise ValueError(
-                f"{len(images)} pictures have {len(waves)} waves; need one each"
+                f"{len(images)} images come with {len(waves)} waves; need one each"
             )
         was_training = self.training
         self.eval()
@@ -182,20 +196,20 @@ class SoundLocaliser(nn.Module):
             self.train(was_training)
         return torch.einsum("bchw,bc->bhw", v, a)
 
-    def fit(self, images):
-        """Images (B, 3, H, W), in [0, 1] or uint8, squashed to the model's size.
+    def fit(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W), in [0, 1] or uint8, resized to the model's square.
 
-        What is no such tensor is refused (media.check_images).
+        TypeError or ValueError for anything else (`media.check_images`).
         """
         check_images(images)
         images = images / 255 if images.dtype == torch.uint8 else images
-        size = (self.config.image_size,) * 2
+        size = (self.config.image_size, self.config.image_size)
         if images.shape[2:] == size:
             return images
         return F.interpolate(images, size, mode="bilinear", antialias=True)
 
-    def save(self, folder, **card):
-        """Write model.safetensors and model.json (configuration and `card`)."""
+    def save(self, folder: str | Path, **card: Any) -> None:
+        """Write model.safetensors, and model.json with the configuration and `card`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "model.safetensors") as path:
@@ -205,18 +219,21 @@ class SoundLocaliser(nn.Module):
             path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def open(cls, path):
-        """A trained model in eval mode: a folder of our own, or an authors' file."""
+    def open(cls, path: str | Path) -> "SoundLocaliser":
+        """A trained model in eval mode, from our folder or from an authors' file."""
         return cls.load(path) if Path(path).is_dir() else cls.from_release(path)
 
     @classmethod
-    def load(cls, folder):
-        """The model that `save` wrote into a folder, in eval mode."""
+    def load(cls, folder: str | Path) -> "SoundLocaliser":
+        """The model that `save` wrote into a folder, in eval mode.
+
+        FileNotFoundError if a file is missing, ValueError if one is damaged.
+        """
         folder = Path(folder)
         for name in ("model.safetensors", "model.json"):
             if not (folder / name).exists():
                 raise FileNotFoundError(
-                    f"{folder / name} is missing: train one (notebook 05) or give "
+                    f"{folder / name} is missing: train a model (notebook 05), or give "
                     "the folder of a checkpoint"
                 )
         try:
@@ -224,22 +241,31 @@ class SoundLocaliser(nn.Module):
             model = cls(ModelConfig.from_dict(card["model"]))
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (
-            SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError
+            SafetensorError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
         ) as error:
             raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
         return model.eval()
 
 
-def write(tensors, path, metadata=None):
-    """Save tensors {name: tensor} as safetensors; OSError where that cannot be."""
+def write(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors {name: tensor} as safetensors; OSError if that fails."""
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    path.write_bytes(save(tensors, metadata))  # save_file lets its owner alone read it
+    # not save_file, whose files only their owner may read
+    path.write_bytes(save(tensors, metadata))
 
 
-def smooth(features, sigma, shift=0.0):
-    """Gaussian of `sigma` cells over (B, C, h, w), centred `shift` cells further on.
+def smooth(features: Tensor, sigma: float, shift: float = 0.0) -> Tensor:
+    """Features (B, C, h, w) under a Gaussian of `sigma` cells, off-centre by `shift`.
 
-    The border is repeated outwards; sigma 0 leaves the features as they are.
+    A cell at x averages around x + shift. The border repeats outwards; sigma 0 leaves
+    the features as they are.
     """
     if sigma == 0:
         return features
@@ -252,14 +278,14 @@ def smooth(features, sigma, shift=0.0):
     return F.conv2d(features, kernel.transpose(2, 3), groups=channels)
 
 
-def stride(config):
-    """Pixels from one cell of the response map to the next."""
+def stride(config: ModelConfig) -> int:
+    """Pixels of the image from one cell of the response map to the next."""
     return 2 * (2 if config.pool else 1) * math.prod(config.strides)
 
 
-def respond(v, a):
-    """Cosine of every cell of every image with every sound, in one product.
+def respond(v: Tensor, a: Tensor) -> Tensor:
+    """Cosine (I, J, h, w) of every cell of every image with every sound: eq. 3.
 
-    v (I, C, h, w) and a (J, C), unit vectors, to (I, J, h, w): eq. 3.
+    v (I, C, h, w) and a (J, C) hold unit vectors, so one matrix product is enough.
     """
     return (a @ v.flatten(2)).unflatten(2, v.shape[2:])

@@ -1,4 +1,4 @@
-"""Transformations against torchvision, naive loops and closed forms."""
+"""Transforms against torchvision, naive loops and closed forms."""
 
 import math
 
@@ -23,7 +23,7 @@ from sslnb.augment import (
     warp,
 )
 
-MANY = 20_000  # draws: shares are then known to ± 0.015 (four standard deviations)
+MANY = 20_000  # draws: frequencies are then known to ± 0.015 (four standard deviations)
 
 
 def seeded(seed=0):
@@ -68,7 +68,7 @@ def test_hue_of_greys_and_of_pure_colours():
     torch.testing.assert_close(rotate_hue(plain, third), plain)
 
 
-def test_hue_turned_there_and_back_and_all_the_way_round():
+def test_hue_rotated_back_or_by_a_full_circle_is_as_before():
     images, turns = some(5, 3, 6, 6), torch.tensor([0.1, -0.1, 0.3, 0.5, 0.02])
     torch.testing.assert_close(rotate_hue(rotate_hue(images, turns), -turns), images)
     torch.testing.assert_close(rotate_hue(images, torch.ones(5)), images)
@@ -91,7 +91,7 @@ def test_blur_is_torchvisions(sigma):
     torch.testing.assert_close(blur(image, torch.tensor([sigma])), right)
 
 
-def test_blur_of_a_dot_is_a_gaussian_cut_at_three_sigma():
+def test_blur_of_a_dot_is_a_gaussian_truncated_at_three_sigma():
     image, sigma = torch.zeros(2, 1, 21, 21), torch.tensor([2.0, 1.0])
     image[:, :, 10, 10] = 1
     found = blur(image, sigma)
@@ -111,7 +111,7 @@ def test_blur_keeps_the_mean_of_a_plain_image_and_leaves_sigma_zero_alone():
     assert blur(images, torch.zeros(2)) is images
 
 
-def test_blur_wider_than_the_image_is_cut_to_it():
+def test_blur_wider_than_the_image_is_truncated_to_it():
     assert blur(some(1, 3, 4, 3), torch.tensor([5.0])).isfinite().all()
 
 
@@ -149,7 +149,7 @@ def test_appearance_stays_in_range_and_leaves_its_input_alone():
     assert found.min() >= -1e-5 and found.max() <= 1 + 1e-5
 
 
-def test_pixels_of_bytes_are_refused():
+def test_uint8_images_are_refused():
     with pytest.raises(ValueError, match=r"uint8.*\[0, 1\].*255"):
         apply_appearance(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), neutral(2))
 
@@ -197,7 +197,7 @@ def decompose(theta):
     return theta[:, :, 1].norm(dim=1), theta[:, :, 2], angle, flip
 
 
-def turned(degrees, side=1.0, shift=(0.0, 0.0), flip=1.0):
+def transform(degrees, side=1.0, shift=(0.0, 0.0), flip=1.0):
     """theta (1, 2, 3) of one sample."""
     return affine(torch.tensor([float(side)]), torch.tensor([shift]),
                   torch.tensor([math.radians(degrees)]), torch.tensor([float(flip)]))
@@ -206,7 +206,7 @@ def turned(degrees, side=1.0, shift=(0.0, 0.0), flip=1.0):
 def naive_warp(image, theta):
     """One channel (h, w), pixel by pixel."""
     height, width = image.shape
-    moved = torch.zeros_like(image)
+    warped = torch.zeros_like(image)
     for row in range(height):
         for column in range(width):
             p = ((2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1)
@@ -216,8 +216,8 @@ def naive_warp(image, theta):
                 for i in (math.floor(x), math.floor(x) + 1):
                     if 0 <= j < height and 0 <= i < width:
                         weight = (1 - abs(x - i)) * (1 - abs(y - j))
-                        moved[row, column] += weight * image[j, i]
-    return moved
+                        warped[row, column] += weight * image[j, i]
+    return warped
 
 
 def test_warp_is_the_naive_bilinear_loop():
@@ -237,19 +237,19 @@ def test_warp_of_a_sample_does_not_depend_on_its_batch():
 @pytest.mark.parametrize("size", [12, 13, 14, 224])
 def test_warp_by_the_identity_a_flip_and_quarter_turns(size):
     image, close = some(1, 1, size, size), {"atol": 2e-3, "rtol": 0}
-    torch.testing.assert_close(warp(image, turned(0)), image, **close)
-    mirrored = warp(image, turned(0, flip=-1))
+    torch.testing.assert_close(warp(image, transform(0)), image, **close)
+    mirrored = warp(image, transform(0, flip=-1))
     torch.testing.assert_close(mirrored, image.flip(3), **close)
-    torch.testing.assert_close(warp(mirrored, turned(0, flip=-1)), image, **close)
-    for quarters in (1, 2, 3):  # a positive angle turns the picture anticlockwise
+    torch.testing.assert_close(warp(mirrored, transform(0, flip=-1)), image, **close)
+    for quarters in (1, 2, 3):  # a positive angle rotates the image anticlockwise
         right = torch.rot90(image, quarters, (2, 3))
-        torch.testing.assert_close(warp(image, turned(90 * quarters)), right, **close)
+        torch.testing.assert_close(warp(image, transform(90 * quarters)), right, **close)
 
 
-def test_flip_comes_before_the_turn():
+def test_flip_comes_before_the_rotation():
     image = some(1, 1, 8, 8)
     right = torch.rot90(image, 1, (2, 3)).flip(3)
-    torch.testing.assert_close(warp(image, turned(90, flip=-1)), right, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warp(image, transform(90, flip=-1)), right, atol=1e-5, rtol=0)
 
 
 def centres(size):
@@ -259,29 +259,29 @@ def centres(size):
 
 
 @pytest.mark.parametrize("size", [12, 14, 96, 224])
-def test_one_theta_moves_images_and_maps_of_every_size_alike(size):
-    theta = turned(25, side=0.5, shift=(0.1, -0.2), flip=-1)
+def test_one_theta_transforms_images_and_maps_of_every_size_alike(size):
+    theta = transform(25, side=0.5, shift=(0.1, -0.2), flip=-1)
     x, y = centres(size)
-    moved = warp((0.3 * x - 0.7 * y + 2)[None], theta)[0]
+    warped = warp((0.3 * x - 0.7 * y + 2)[None], theta)[0]
     (a, b, c), (d, e, f) = theta[0].tolist()
     right = 0.3 * (a * x + b * y + c) - 0.7 * (d * x + e * y + f) + 2
-    torch.testing.assert_close(moved, right, atol=1e-4, rtol=0)
+    torch.testing.assert_close(warped, right, atol=1e-4, rtol=0)
 
 
 def test_warps_compose_as_matrices_do():
     x, y = centres(64)
     image = torch.exp(-4 * ((x - 0.1) ** 2 + (y + 0.1) ** 2))[None]
-    one, two = turned(20, 0.9, (0.05, 0.0), -1), turned(-35, 1.1, (0.0, 0.1))
-    whole = torch.cat([one, torch.tensor([[[0.0, 0, 1]]])], 1) @ torch.cat(
+    one, two = transform(20, 0.9, (0.05, 0.0), -1), transform(-35, 1.1, (0.0, 0.1))
+    both = torch.cat([one, torch.tensor([[[0.0, 0, 1]]])], 1) @ torch.cat(
         [two, torch.tensor([[[0.0, 0, 1]]])], 1)
-    twice, once = warp(warp(image, one), two), warp(image, whole[:, :2])
+    twice, once = warp(warp(image, one), two), warp(image, both[:, :2])
     assert (twice - once)[:, 16:48, 16:48].abs().max() < 0.01
 
 
-def test_inverse_of_theta_brings_the_inside_back():
+def test_the_inverse_of_theta_undoes_it_within_the_frame():
     x, y = centres(64)
     image = torch.exp(-6 * (x**2 + y**2))[None]
-    theta = turned(30, 1.3, (0.1, -0.1), -1)
+    theta = transform(30, 1.3, (0.1, -0.1), -1)
     linear = torch.linalg.inv(theta[:, :, :2])
     back = torch.cat([linear, -linear @ theta[:, :, 2:]], 2)
     ones = torch.ones_like(image)
@@ -291,15 +291,15 @@ def test_inverse_of_theta_brings_the_inside_back():
 
 
 @pytest.mark.parametrize("degrees", [5, 15, 30, 45])
-def test_border_of_a_turn_is_its_closed_form(degrees):
-    covered = warp(torch.ones(1, 224, 224), turned(degrees)).mean().item()
+def test_the_border_of_a_rotation_has_its_closed_form(degrees):
+    covered = warp(torch.ones(1, 224, 224), transform(degrees)).mean().item()
     sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     assert 1 - covered == pytest.approx(2 * sin * cos / (1 + sin + cos) ** 2, abs=2e-3)
 
 
-def test_outside_of_the_frame_is_zero():
-    assert warp(torch.ones(1, 3, 8, 8), turned(0, shift=(2.5, 0.0))).abs().max() == 0
-    shrunk = warp(torch.ones(1, 16, 16), turned(0, side=2))
+def test_out_of_frame_cells_are_zero():
+    assert warp(torch.ones(1, 3, 8, 8), transform(0, shift=(2.5, 0.0))).abs().max() == 0
+    shrunk = warp(torch.ones(1, 16, 16), transform(0, side=2))
     assert shrunk.mean() == 0.25 and shrunk[0, 4:12, 4:12].min() == 1
 
 
@@ -320,9 +320,9 @@ def test_warp_names_a_shape_that_does_not_fit(x, theta, found):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool])
-def test_warp_refuses_what_has_no_between(dtype):
+def test_warp_refuses_what_cannot_be_interpolated(dtype):
     with pytest.raises(ValueError, match=rf"x is {dtype}.*float"):
-        warp(torch.ones(1, 4, 4, dtype=dtype), turned(0))
+        warp(torch.ones(1, 4, 4, dtype=dtype), transform(0))
 
 
 def test_geometric_is_drawn_as_appendix_a1_says():
@@ -340,13 +340,13 @@ def test_geometric_is_drawn_as_appendix_a1_says():
     assert (torch.corrcoef(together) - torch.eye(6)).abs().max() < 0.03
 
 
-def test_a_crop_that_is_neither_shrunk_nor_turned_stays_in_the_frame():
+def test_a_crop_that_is_neither_shrunk_nor_rotated_stays_in_the_frame():
     theta = Geometric(scale_p=0, rotation=0).draw(2_000, seeded())
     corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, 1]])
     assert (theta @ corners.T).abs().max() <= 1 + 1e-6
 
 
-def test_nothing_is_moved_where_everything_is_switched_off():
+def test_the_identity_is_drawn_where_everything_is_switched_off():
     still = Geometric(crop=(1, 1), scale_p=0, rotation=0, flip_p=0).draw(5, seeded())
     assert torch.equal(still, torch.eye(2, 3).expand(5, 2, 3))
 
@@ -376,7 +376,7 @@ def test_masks_are_one_band_of_each_axis_and_nothing_else():
             assert abs(chosen.sum() - (end - start) * len(chosen)) <= 1
 
 
-def test_mask_by_hand():
+def test_mask_of_a_draw_made_by_hand():
     draw = {"time": torch.tensor([[0.2, 0.5], [0.0, 0.0]]),
             "frequency": torch.tensor([[0.0, 0.0], [0.75, 1.0]])}
     found = apply_mask(torch.ones(2, 1, 4, 10), draw)

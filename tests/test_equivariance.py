@@ -1,4 +1,4 @@
-"""Equation 10: the map of a moved picture against the moved map."""
+"""Equation 10: the map of a transformed image against the transformed map."""
 
 import io
 import math
@@ -55,7 +55,7 @@ def ramp(matrix, height, width, slope=(0.3, -0.2), level=0.4):
 
 
 def naive_loss(response_1, response_2, theta):
-    """Eq. 10 by hand: bilinear between four cells, cells from outside left out."""
+    """Eq. 10 by hand: bilinear between four cells, out-of-frame cells left out."""
     batch, height, width = response_1.shape
     total, count = 0.0, 0
     for b in range(batch):
@@ -70,13 +70,13 @@ def naive_loss(response_1, response_2, theta):
                 u, v = min(max(u, 0), width - 1), min(max(v, 0), height - 1)
                 left, top = min(int(u), width - 2), min(int(v), height - 2)
                 p, q = u - left, v - top
-                moved = (
+                warped = (
                     (1 - q) * (1 - p) * response_1[b, top, left].item()
                     + (1 - q) * p * response_1[b, top, left + 1].item()
                     + q * (1 - p) * response_1[b, top + 1, left].item()
                     + q * p * response_1[b, top + 1, left + 1].item()
                 )
-                total += (response_2[b, row, column].item() - moved) ** 2
+                total += (response_2[b, row, column].item() - warped) ** 2
                 count += 1
     return total / max(count, 1)
 
@@ -92,29 +92,29 @@ def snap(at, last):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", [(4, 12, 12), (3, 5, 8)])
 def test_equals_a_naive_loop(shape, seed):
-    one, two, moves = rand(*shape, seed=seed), rand(*shape, seed=9), thetas(shape[0], seed)
-    expected = naive_loss(one, two, moves)
+    one, two, draws = rand(*shape, seed=seed), rand(*shape, seed=9), thetas(shape[0], seed)
+    expected = naive_loss(one, two, draws)
     assert 0 < expected
-    assert equivariance_loss(one, two, moves).item() == pytest.approx(expected, rel=1e-4)
+    assert equivariance_loss(one, two, draws).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scipy_is_of_the_same_opinion(seed):
+def test_equals_scipys_interpolation(seed):
     # map_coordinates reads NaN wherever a coordinate lies past the outer centres
-    one, two, moves = rand(6, 10, 14, seed=seed), rand(6, 10, 14, seed=9), thetas(6, seed)
+    one, two, draws = rand(6, 10, 14, seed=seed), rand(6, 10, 14, seed=9), thetas(6, seed)
     y, x = torch.meshgrid(centres(10), centres(14), indexing="ij")
     here = torch.stack([x, y, torch.ones_like(x)], -1)
     squares = []
     for k in range(6):
-        at = (here @ moves[k].T).double().numpy()
+        at = (here @ draws[k].T).double().numpy()
         rows, columns = ((at[..., 1] + 1) * 10 - 1) / 2, ((at[..., 0] + 1) * 14 - 1) / 2
         rows, columns = snap(rows, 9), snap(columns, 13)
-        moved = scipy.ndimage.map_coordinates(
+        warped = scipy.ndimage.map_coordinates(
             one[k].numpy(), [rows, columns], order=1, mode="constant", cval=np.nan
         )
-        squares.append((two[k].numpy() - moved) ** 2)
+        squares.append((two[k].numpy() - warped) ** 2)
     expected = np.nanmean(np.stack(squares))
-    assert equivariance_loss(one, two, moves).item() == pytest.approx(expected, rel=1e-4)
+    assert equivariance_loss(one, two, draws).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_identity_is_the_mean_squared_error():
@@ -134,54 +134,54 @@ def test_a_flip_is_the_mean_squared_error_of_the_flipped_map():
 def test_a_whole_cell_of_shift_compares_slices():
     # output shows the input two cells to the right: what was at column 2 is at 0
     one, two = rand(4, 10, 10), rand(4, 10, 10, seed=1)
-    moved = theta(4, x=2 * 2 / 10)
+    shift = theta(4, x=2 * 2 / 10)
     torch.testing.assert_close(
-        equivariance_loss(one, two, moved), F.mse_loss(one[..., 2:], two[..., :-2])
+        equivariance_loss(one, two, shift), F.mse_loss(one[..., 2:], two[..., :-2])
     )
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_quarter_turns_are_rot90(turns):
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_quarter_turns_are_rot90(quarters):
     one = rand(3, 9, 9)
-    turned = one.rot90(turns, (1, 2))
-    assert equivariance_loss(one, turned, theta(3, degrees=90 * turns)) < 1e-10
-    assert equivariance_loss(one, turned.flip(-1), theta(3, degrees=90 * turns)) > 0.01
+    rotated = one.rot90(quarters, (1, 2))
+    assert equivariance_loss(one, rotated, theta(3, degrees=90 * quarters)) < 1e-10
+    assert equivariance_loss(one, rotated.flip(-1), theta(3, degrees=90 * quarters)) > 0.01
 
 
 @pytest.mark.parametrize("degrees", [-30, 10, 30])
-def test_torchvision_turns_the_same_way(degrees):
+def test_torchvision_rotates_the_same_way(degrees):
     one = rand(2, 21, 21)
-    turned = TF.rotate(one, degrees, TF.InterpolationMode.BILINEAR)
-    assert equivariance_loss(one, turned, theta(2, degrees=degrees)) < 1e-8
+    rotated = TF.rotate(one, degrees, TF.InterpolationMode.BILINEAR)
+    assert equivariance_loss(one, rotated, theta(2, degrees=degrees)) < 1e-8
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_planes_are_equivariant_under_any_affine(seed):
-    # bilinear interpolation is exact on a plane, so the moved plane is known
+    # bilinear interpolation is exact on a plane, so the transformed plane is known
     generator = torch.Generator().manual_seed(seed)
-    moves = torch.randn(5, 2, 3, generator=generator) * 0.5 + torch.eye(2, 3)
+    draws = torch.randn(5, 2, 3, generator=generator) * 0.5 + torch.eye(2, 3)
     one = torch.stack([ramp(torch.eye(2, 3), 7, 11)] * 5)
-    two = torch.stack([ramp(matrix, 7, 11) for matrix in moves])
-    assert (warp(torch.ones_like(one), moves) > 0.999).any()
-    assert equivariance_loss(one, two, moves) < 1e-11
-    assert equivariance_loss(one, two + 0.1, moves).item() == pytest.approx(0.01, rel=1e-3)
+    two = torch.stack([ramp(matrix, 7, 11) for matrix in draws])
+    assert (warp(torch.ones_like(one), draws) > 0.999).any()
+    assert equivariance_loss(one, two, draws) < 1e-11
+    assert equivariance_loss(one, two + 0.1, draws).item() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_the_inverse_move_is_another_loss():
-    one, move = rand(3, 12, 12), theta(3, side=0.8, degrees=20)
-    back = in_full(move).inverse()[:, :2]
-    two = warp(one, move)
-    assert equivariance_loss(one, two, move) < 1e-11
+def test_the_inverse_transform_gives_another_loss():
+    one, draw = rand(3, 12, 12), theta(3, side=0.8, degrees=20)
+    back = in_full(draw).inverse()[:, :2]
+    two = warp(one, draw)
+    assert equivariance_loss(one, two, draw) < 1e-11
     assert equivariance_loss(one, two, back) > 0.01
-    assert equivariance_loss(two, one, move) > 0.01
+    assert equivariance_loss(two, one, draw) > 0.01
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_is_the_same_in_the_mirror(seed):
-    one, two, moves = rand(4, 8, 8, seed=seed), rand(4, 8, 8, seed=9), thetas(4, seed)
-    mirrored = (FLIP @ in_full(moves) @ FLIP)[:, :2]
+def test_mirrored_maps_have_the_same_loss(seed):
+    one, two, draws = rand(4, 8, 8, seed=seed), rand(4, 8, 8, seed=9), thetas(4, seed)
+    mirrored = (FLIP @ in_full(draws) @ FLIP)[:, :2]
     torch.testing.assert_close(
-        equivariance_loss(one, two, moves),
+        equivariance_loss(one, two, draws),
         equivariance_loss(one.flip(-1), two.flip(-1), mirrored),
     )
 
@@ -192,10 +192,10 @@ def test_a_constant_map_costs_nothing():
 
 
 def test_is_a_mean_over_cells():
-    one, two, moves = rand(3, 8, 8), rand(3, 8, 8, seed=1), thetas(3)
+    one, two, draws = rand(3, 8, 8), rand(3, 8, 8, seed=1), thetas(3)
     torch.testing.assert_close(
-        equivariance_loss(one, two, moves),
-        equivariance_loss(one.repeat(5, 1, 1), two.repeat(5, 1, 1), moves.repeat(5, 1, 1)),
+        equivariance_loss(one, two, draws),
+        equivariance_loss(one.repeat(5, 1, 1), two.repeat(5, 1, 1), draws.repeat(5, 1, 1)),
     )
 
 
@@ -212,23 +212,23 @@ def test_shrunk_to_half_only_the_inner_cells_count():
     assert torch.equal(two.grad != 0, counted)
 
 
-def test_cells_from_outside_change_neither_value_nor_gradient():
-    moves = torch.cat([theta(side=2, degrees=30), theta(x=0.5, y=-0.3), theta(degrees=30)])
-    outside = warp(torch.ones(3, 12, 12), moves) < 1 - 1e-3
-    assert outside.float().mean((1, 2)).min() > 0.2
+def test_out_of_frame_cells_change_neither_value_nor_gradient():
+    draws = torch.cat([theta(side=2, degrees=30), theta(x=0.5, y=-0.3), theta(degrees=30)])
+    out_of_frame = warp(torch.ones(3, 12, 12), draws) < 1 - 1e-3
+    assert out_of_frame.float().mean((1, 2)).min() > 0.2
     found = []
     for fill in (0.0, 1.0, -50.0):
         one = rand(3, 12, 12).requires_grad_()
-        two = rand(3, 12, 12, seed=1).masked_fill(outside, fill).requires_grad_()
-        loss = equivariance_loss(one, two, moves)
+        two = rand(3, 12, 12, seed=1).masked_fill(out_of_frame, fill).requires_grad_()
+        loss = equivariance_loss(one, two, draws)
         loss.backward()
         found.append((loss.detach(), one.grad, two.grad))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other))
-    assert not found[0][2][outside].any()
+    assert not found[0][2][out_of_frame].any()
 
 
-def test_a_cell_half_from_outside_does_not_count():
+def test_a_cell_half_out_of_frame_does_not_count():
     one, two = torch.ones(1, 8, 8), torch.ones(1, 8, 8)
     half_a_cell = theta(x=1 / 8)
     assert warp(one, half_a_cell)[0, 0, -1].item() == pytest.approx(0.5)
@@ -243,55 +243,55 @@ def test_where_no_cell_is_left_the_loss_is_zero_and_so_are_its_gradients():
     assert not one.grad.any() and not two.grad.any()  # NaN would be true
 
 
-def test_a_clip_that_left_the_frame_does_not_dilute_the_others():
+def test_a_map_out_of_frame_does_not_dilute_the_others():
     one, two = rand(2, 6, 6), rand(2, 6, 6, seed=1)
-    moves = torch.cat([theta(degrees=10), theta(x=5)])
+    draws = torch.cat([theta(degrees=10), theta(x=5)])
     torch.testing.assert_close(
-        equivariance_loss(one, two, moves), equivariance_loss(one[:1], two[:1], moves[:1])
+        equivariance_loss(one, two, draws), equivariance_loss(one[:1], two[:1], draws[:1])
     )
 
 
 @pytest.mark.parametrize("degrees", [10, 30, 45])
-def test_the_share_that_a_turn_leaves_in_the_frame_is_known(degrees):
-    # area of a square within the same square turned by θ: 2 / (1 + |sin| + |cos|)
+def test_the_area_that_a_rotation_leaves_in_frame_is_known(degrees):
+    # area of a square within the same square rotated by θ: 2 / (1 + |sin| + |cos|)
     angle = math.radians(degrees)
     known = 2 / (1 + abs(math.sin(angle)) + abs(math.cos(angle)))
     inside = warp(torch.ones(1, 224, 224), theta(degrees=degrees)).mean().item()
     assert inside == pytest.approx(known, abs=3e-3)
 
 
-# --- the picture and its map --------------------------------------------------
+# --- the image and its map ----------------------------------------------------
 
 
 def pool(images):
     return F.avg_pool2d(images, 8)
 
 
-def test_one_theta_moves_a_picture_and_its_map_alike():
-    moves = torch.cat([theta(side=0.7, x=0.2, degrees=25, flip=-1), theta(side=2, y=0.3)])
-    picture = ramp(torch.eye(2, 3), 96, 96).expand(2, 1, 96, 96)
-    moved = pool(warp(picture, moves))[:, 0]
-    inside = pool(warp(torch.ones_like(picture), moves))[:, 0] > 0.999
-    of_map = warp(pool(picture)[:, 0], moves)
-    inside &= warp(torch.ones_like(of_map), moves) > 0.999
+def test_one_theta_transforms_an_image_and_its_map_alike():
+    draws = torch.cat([theta(side=0.7, x=0.2, degrees=25, flip=-1), theta(side=2, y=0.3)])
+    image = ramp(torch.eye(2, 3), 96, 96).expand(2, 1, 96, 96)
+    warped = pool(warp(image, draws))[:, 0]
+    inside = pool(warp(torch.ones_like(image), draws))[:, 0] > 0.999
+    of_map = warp(pool(image)[:, 0], draws)
+    inside &= warp(torch.ones_like(of_map), draws) > 0.999
     assert inside.float().mean((1, 2)).min() > 0.15
-    torch.testing.assert_close(moved[inside], of_map[inside], atol=1e-5, rtol=0)
+    torch.testing.assert_close(warped[inside], of_map[inside], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("move", [{"flip": -1}, {"degrees": 90}, {"x": 4 / 12}])
-def test_averaging_cells_is_equivariant_under_moves_by_whole_cells(move):
-    picture, moved = rand(2, 1, 96, 96), theta(2, **move)
-    response_1, response_2 = (pool(x)[:, 0] for x in (picture, warp(picture, moved)))
-    assert equivariance_loss(response_1, response_2, moved) < 1e-10
+@pytest.mark.parametrize("change", [{"flip": -1}, {"degrees": 90}, {"x": 4 / 12}])
+def test_averaging_cells_is_equivariant_under_transforms_by_whole_cells(change):
+    images, draws = rand(2, 1, 96, 96), theta(2, **change)
+    response_1, response_2 = (pool(x)[:, 0] for x in (images, warp(images, draws)))
+    assert equivariance_loss(response_1, response_2, draws) < 1e-10
 
 
 # --- gradients ----------------------------------------------------------------
 
 
 def test_gradients_flow_into_both_maps():
-    one, two, moves = rand(2, 4, 5), rand(2, 4, 5, seed=1), thetas(2, 3)
+    one, two, draws = rand(2, 4, 5), rand(2, 4, 5, seed=1), thetas(2, 3)
     one.requires_grad_(), two.requires_grad_()
-    equivariance_loss(one, two, moves).backward()
+    equivariance_loss(one, two, draws).backward()
     step = 0.05  # the loss is a square, so central differences are exact
     for which, leaf in enumerate((one, two)):
         expected = torch.zeros_like(leaf)
@@ -300,18 +300,18 @@ def test_gradients_flow_into_both_maps():
             for sign in (1, -1):
                 maps = [one.detach().clone(), two.detach().clone()]
                 maps[which][place] += sign * step
-                values.append(equivariance_loss(*maps, moves).item())
+                values.append(equivariance_loss(*maps, draws).item())
             expected[place] = (values[0] - values[1]) / (2 * step)
         assert expected.abs().max() > 0.01
         torch.testing.assert_close(leaf.grad, expected, atol=1e-5, rtol=1e-3)
 
 
-def test_a_step_down_the_gradient_brings_the_maps_together():
-    one, two, moves = rand(4, 8, 8), rand(4, 8, 8, seed=1), thetas(4)
+def test_a_step_of_gradient_descent_brings_the_maps_together():
+    one, two, draws = rand(4, 8, 8), rand(4, 8, 8, seed=1), thetas(4)
     one.requires_grad_(), two.requires_grad_()
-    before = equivariance_loss(one, two, moves)
+    before = equivariance_loss(one, two, draws)
     before.backward()
-    after = equivariance_loss(one - 5 * one.grad, two - 5 * two.grad, moves)
+    after = equivariance_loss(one - 5 * one.grad, two - 5 * two.grad, draws)
     assert after < before
 
 
@@ -328,7 +328,7 @@ def test_is_finite_in_every_precision(dtype, level):
     torch.testing.assert_close(loss.detach(), exact)
 
 
-# --- what does not fit ----------------------------------------------------------
+# --- wrong shapes ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,14 +364,14 @@ def pixels(panel):
     return np.array(Image.open(io.BytesIO(panel.view.value)))
 
 
-def test_unmoved_the_two_maps_of_the_panel_agree(panel):
+def test_without_a_transform_the_two_maps_of_the_panel_agree(panel):
     _, box = panel
     shown, side, gap = pixels(box), widgets.MOVE_PANEL, 8
-    moved_map, map_of_moved = (
+    map_1, map_2 = (
         shown[-side:, k * (side + gap) : k * (side + gap) + side] for k in (2, 3)
     )
     assert box.loss < 1e-10
-    assert np.abs(moved_map.astype(int) - map_of_moved).max() <= 1
+    assert np.abs(map_1.astype(int) - map_2).max() <= 1
     assert "0% of the cells" in box.status.value
 
 
@@ -382,15 +382,15 @@ def test_the_panel_shows_what_its_sliders_say(panel):
     before = pixels(box)
     for name, value in settings.items():
         box.controls[name].value = value
-    move = theta(side=1 / 0.8, degrees=30, flip=-1)
+    draw = theta(side=1 / 0.8, degrees=30, flip=-1)
     images = normalise(clips.images[1:])
     with torch.no_grad():
         a = model.embed_audio(spectrogram(clips.waves[1:]))
         one, two = (
             torch.einsum("bchw,bc->bhw", model.embed_image(x), a)
-            for x in (images, warp(images, move))
+            for x in (images, warp(images, draw))
         )
-    assert box.loss == pytest.approx(naive_loss(one, two, move), rel=1e-3)
+    assert box.loss == pytest.approx(naive_loss(one, two, draw), rel=1e-3)
     assert f"{box.loss:.4f}" in box.status.value
     assert pixels(box).shape == before.shape and (pixels(box) != before).any()
 

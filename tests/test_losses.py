@@ -21,7 +21,7 @@ def constant(batch, value, dtype=torch.float32, height=3, width=4):
     return torch.full((batch, batch, height, width), value, dtype=dtype)
 
 
-# --- the equations in Python's own numbers, no tensor and no logarithm of a mask
+# --- the equations in Python's own numbers, without tensors and without log σ
 
 
 def sigmoid(z):
@@ -63,8 +63,8 @@ def loop_release(
         own = similarity[i][i]
         rest = [sigmoid(-(s - epsilon_negative) / tau) for s in own]
         columns.append(mean_by_mask(own, rest))
-        shares = [math.exp(c / temperature) for c in columns]
-        total -= math.log(shares[i] / sum(shares))
+        exponentials = [math.exp(c / temperature) for c in columns]
+        total -= math.log(exponentials[i] / sum(exponentials))
     return total / batch
 
 
@@ -124,7 +124,7 @@ def test_release_is_the_form_by_default():
 
 
 def test_release_contrasts_an_image_with_other_sounds():
-    # own .7, so is its background; image 0 hears sound 1 at .5, image 1 sound 0 at .1
+    # own .7, so is its background; image 0 against sound 1: .5, image 1 against sound 0: .1
     similarity = torch.tensor([[0.7, 0.5], [0.1, 0.7]])[:, :, None, None]
     need = sum(math.log(2 + math.exp((s - 0.7) / 0.07)) for s in (0.5, 0.1)) / 2
     assert contrastive_loss(similarity).item() == pytest.approx(need, rel=1e-5)
@@ -158,7 +158,7 @@ def test_an_own_map_is_never_its_own_negative(form, own):
 
 @pytest.mark.parametrize("batch", [2, 3, 32])
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.5, 0.9, 1.0])
-def test_maps_that_are_all_alike_have_a_closed_form(batch, value):
+def test_identical_maps_have_a_closed_form(batch, value):
     similarity = constant(batch, value)
     assert contrastive_loss(similarity).item() == pytest.approx(
         math.log(batch + 1), rel=1e-5
@@ -168,7 +168,7 @@ def test_maps_that_are_all_alike_have_a_closed_form(batch, value):
     assert contrastive_loss(similarity, "paper").item() == pytest.approx(need, rel=1e-5)
 
 
-def test_perfect_separation_is_the_least_that_cosines_above_zero_allow():
+def test_perfect_separation_is_the_minimum_for_cosines_above_zero():
     similarity = torch.zeros(4, 4, 2, 3)
     similarity[torch.arange(4), torch.arange(4), 0] = 1.0  # the upper row sounds
     release = math.log1p(4 * math.exp(-1 / 0.07))
@@ -297,7 +297,7 @@ def test_the_paper_form_pushes_every_unpaired_map_alike():
     assert unpaired.flatten(2).std(2).max() < 1e-7  # a plain mean over cells
 
 
-# --- numbers that underflow
+# --- underflow
 
 
 @pytest.mark.parametrize("form", FORMS)

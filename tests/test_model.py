@@ -100,7 +100,7 @@ def test_paper_encoder_is_torchvisions_resnet18(channels, size):
     assert ours(x).shape[1:] == ((512, 14, 14) if channels == 3 else (512, 17, 42))
 
 
-def test_presets_start_as_the_release_does():
+def test_presets_are_initialised_as_in_the_release():
     """kaiming, fan_out: standard deviation sqrt(2 / (out · k · k))."""
     for module in SoundLocaliser.from_preset("paper").modules():
         if isinstance(module, nn.Conv2d):
@@ -129,7 +129,7 @@ def seen(network, size, cell):
     return int(rows.max() - rows.min()) + 1
 
 
-def test_a_cell_of_the_laptop_encoder_sees_less_than_the_picture():
+def test_a_cell_of_the_laptop_encoder_sees_less_than_the_image():
     reach, jump = 1, 1  # 7 × 7, then one block a stage of two 3 × 3
     for kernel, stride in [(7, 2)] + [(3, s) for s in (1, 1, 2, 1, 2, 1, 1, 1)]:
         reach, jump = reach + (kernel - 1) * jump, jump * stride
@@ -147,7 +147,7 @@ def test_an_unknown_preset_is_named_with_the_known_ones():
 
 
 def blurred(features, sigma):
-    """scipy's Gaussian over cells, cut at three σ, the border repeated outwards."""
+    """scipy's Gaussian over cells, truncated at three σ, the border repeated outwards."""
     found = gaussian_filter(features.double().numpy(), (0, 0, sigma, sigma),
                             mode="nearest", truncate=3)
     return torch.from_numpy(found.astype(np.float32))
@@ -225,7 +225,7 @@ def test_respond_takes_any_unit_vectors_below_zero_too():
 
 
 @torch.no_grad()
-def test_moving_pictures_and_sounds_moves_rows_and_columns():
+def test_permuting_images_and_sounds_permutes_rows_and_columns():
     model = tiny().eval()
     images, spectrograms = batch(4, 4, 32)
     similarity = model(images, spectrograms)
@@ -235,7 +235,7 @@ def test_moving_pictures_and_sounds_moves_rows_and_columns():
 
 
 @torch.no_grad()
-def test_a_clip_answers_the_same_alone_and_in_a_batch():
+def test_a_clip_has_the_same_map_alone_and_in_a_batch():
     model = laptop().eval()
     images, spectrograms = batch()
     alone = model(images[1:2], spectrograms[2:3])
@@ -244,7 +244,7 @@ def test_a_clip_answers_the_same_alone_and_in_a_batch():
 
 
 @torch.no_grad()
-def test_other_sizes_of_picture_and_sound_pass():
+def test_images_and_sounds_of_other_sizes_pass():
     model = tiny().eval()
     images, _ = batch(2, 1, 48)
     _, spectrograms = batch(1, 2, 48, 64, 200)
@@ -281,7 +281,7 @@ def test_spectrograms_of_another_shape_are_named(shape):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_predict_is_each_picture_with_its_own_sound(training):
+def test_predict_pairs_each_image_with_its_own_sound(training):
     model = tiny().train(training)
     images = torch.rand(3, 3, 32, 32, generator=generator())
     waves = torch.rand(3, LAPTOP_AUDIO.samples, generator=generator(1)) - 0.5
@@ -323,8 +323,8 @@ def test_predict_refuses_a_wave_of_another_length():
         tiny().predict(torch.rand(1, 3, 32, 32), torch.zeros(1, 1_000))
 
 
-def test_predict_refuses_pictures_without_their_own_sounds():
-    """Three pictures and one wave would otherwise be broadcast in silence."""
+def test_predict_refuses_images_without_their_own_sounds():
+    """Three images and one wave would otherwise be broadcast without a word."""
     with pytest.raises(ValueError, match="3 .*1 .*one each"):
         tiny().predict(torch.rand(3, 3, 32, 32), torch.zeros(1, LAPTOP_AUDIO.samples))
 
@@ -333,7 +333,7 @@ def as_it_is(values):
     return values
 
 
-@pytest.mark.parametrize("images, waves, error, said", [
+@pytest.mark.parametrize("images, waves, error, message", [
     (lambda x: 255 * x, as_it_is, ValueError, r"images run from .* to 25\d.*; need"),
     (as_it_is, lambda x: 32_768 * x, ValueError, r"waves run from -163\d+.*; need"),
     (lambda x: x / 0, as_it_is, ValueError, "images hold values that are not finite"),
@@ -342,16 +342,16 @@ def as_it_is(values):
     (list, list, TypeError, "torch.stack"),
 ])
 @pytest.mark.parametrize("side", [32, 40])
-def test_predict_refuses_what_is_no_image_or_wave(images, waves, error, said, side):
-    """Each was taken in silence, or ended in an error of PyTorch's own."""
+def test_predict_refuses_anything_but_images_and_waves(images, waves, error, message, side):
+    """None may pass unnoticed, or end in one of PyTorch's own errors."""
     image = torch.rand(2, 3, side, side, generator=generator())
     wave = torch.rand(2, LAPTOP_AUDIO.samples, generator=generator(1)) - 0.5
     assert tiny().predict(image, wave).isfinite().all()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         tiny().predict(images(image), waves(wave))
 
 
-def test_predict_gives_the_mode_back_after_an_error_too():
+def test_predict_restores_the_mode_after_an_error_too():
     model = tiny().train()
     with pytest.raises(ValueError):
         model.predict(torch.rand(1, 3, 32, 32), torch.zeros(1, 1_000))
@@ -364,7 +364,7 @@ def test_predict_gives_the_mode_back_after_an_error_too():
 def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
     model = laptop()
     images, spectrograms = batch()
-    model(images, spectrograms)  # moves the running statistics
+    model(images, spectrograms)  # changes the running statistics
     model.save(tmp_path / "new" / "folder", clips=7, note="ε 0.45")
     again = SoundLocaliser.load(tmp_path / "new" / "folder")
     assert not again.training and again.config == model.config
@@ -414,10 +414,10 @@ def change(card, **values):
 
 
 DAMAGE = {
-    "weights cut short": ("model.safetensors", lambda data: data[: len(data) // 2]),
+    "weights truncated": ("model.safetensors", lambda data: data[: len(data) // 2]),
     "weights empty": ("model.safetensors", lambda data: b""),
     "weights of no format": ("model.safetensors", lambda data: b"weights" * 100),
-    "card cut short": ("model.json", lambda data: data[:40]),
+    "card truncated": ("model.json", lambda data: data[:40]),
     "card empty": ("model.json", lambda data: b""),
     "card not text": ("model.json", lambda data: b"\xff\xfe\x00"),
     "card a list": ("model.json", lambda data: b"[]"),
@@ -458,11 +458,11 @@ def test_nothing_is_unpickled(tmp_path):
         assert not (tmp_path / "sprung").exists()
 
 
-# --- where a cell looks ---------------------------------------------------------
+# --- what a cell sees ------------------------------------------------------------
 
 
 def centre_of_sensitivity(model, cell, size=96):
-    """Mean place, weighted by squared gradient, of the pixels that move a cell."""
+    """Mean position of the pixels that affect a cell, weighted by squared gradient."""
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(size, size)
     for _ in range(4):
@@ -474,14 +474,14 @@ def centre_of_sensitivity(model, cell, size=96):
     return [(total.sum(k) @ pixels / total.sum()).item() for k in (1, 0)]
 
 
-def test_a_cell_of_the_laptop_model_looks_at_its_own_middle():
+def test_a_cell_of_the_laptop_model_is_centred_on_its_own_pixels():
     torch.manual_seed(0)
     model = SoundLocaliser.from_preset("laptop").eval()
     for place in centre_of_sensitivity(model, 5):
         assert place == pytest.approx(5.5 * 8, abs=1.5)  # unshifted: 40.5
 
 
-def test_smoothing_leaves_a_constant_and_moves_a_dot():
+def test_smoothing_leaves_a_constant_and_shifts_a_dot():
     from sslnb.model import smooth
 
     assert torch.allclose(smooth(torch.ones(1, 2, 5, 5), 1.0, 0.4), torch.ones(1, 2, 5, 5))

@@ -29,21 +29,21 @@ LEFTOVER = {
 
 
 class Network(nn.Module):
-    """ResNet-18 of torchvision that does not shrink in its last stage; three stems."""
+    """ResNet-18 of torchvision without stride in its last stage; three first layers."""
 
     def __init__(self, channels):
         super().__init__()
-        whole = resnet18(weights=None)
-        whole.layer4[0].conv1.stride = whole.layer4[0].downsample[0].stride = (1, 1)
-        whole.conv1_a = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-        whole.conv1_flow = nn.Conv2d(6, 64, 7, 2, 3, bias=False)
-        self.__dict__["whole"], self.channels = whole, channels
+        resnet = resnet18(weights=None)
+        resnet.layer4[0].conv1.stride = resnet.layer4[0].downsample[0].stride = (1, 1)
+        resnet.conv1_a = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+        resnet.conv1_flow = nn.Conv2d(6, 64, 7, 2, 3, bias=False)
+        self.__dict__["resnet"], self.channels = resnet, channels
 
     def state_dict(self):
-        return self.whole.state_dict()
+        return self.resnet.state_dict()
 
     def forward(self, x):
-        net = self.whole
+        net = self.resnet
         x = (net.conv1 if self.channels == 3 else net.conv1_a)(x)
         x = net.maxpool(net.relu(net.bn1(x)))
         return net.layer4(net.layer3(net.layer2(net.layer1(x))))
@@ -59,7 +59,7 @@ class Published:
                               "conv3": nn.Conv2d(1, 1, 1), "norm3": nn.BatchNorm2d(1)})
         self.state = dict(rest.state_dict())
         for name, network in self.networks.items():
-            network.whole.eval()
+            network.resnet.eval()
             for key, value in network.state_dict().items():
                 if key.endswith("running_mean"):
                     value.normal_(0, 0.2)
@@ -71,13 +71,13 @@ class Published:
 
     @torch.no_grad()
     def respond(self, images, spectrograms):
-        """(B, 14, 14): cosine of each cell with the loudest of the sound's cells."""
+        """(B, 14, 14): cosine of each cell with the maximum over the sound's cells."""
         cells = self.networks["imgnet"](images).double()
-        heard = self.networks["audnet"](spectrograms).double().flatten(2).max(2).values
+        sounds = self.networks["audnet"](spectrograms).double().flatten(2).max(2).values
         maps = torch.zeros(len(cells), *cells.shape[2:])
-        for k, (picture, sound) in enumerate(zip(cells, heard)):
-            product = (picture * sound[:, None, None]).sum(0)
-            maps[k] = product / picture.norm(dim=0) / sound.norm()
+        for k, (features, sound) in enumerate(zip(cells, sounds)):
+            product = (features * sound[:, None, None]).sum(0)
+            maps[k] = product / features.norm(dim=0) / sound.norm()
         return maps
 
 
@@ -136,14 +136,14 @@ def test_every_tensor_of_the_encoders_is_the_one_of_its_name(model, published):
         assert torch.equal(value, published.state[published_name(name)]), name
 
 
-def test_what_is_left_over_is_named(model):
+def test_unused_tensors_are_named(model):
     assert set(model.leftover) == LEFTOVER and len(model.leftover) == 17
     assert SoundLocaliser.from_preset("laptop").leftover == ()
 
 
 def test_it_can_be_saved_as_a_checkpoint_of_our_own(model, tmp_path):
-    model.save(tmp_path / "mine")
-    again = SoundLocaliser.load(tmp_path / "mine")
+    model.save(tmp_path / "own")
+    again = SoundLocaliser.load(tmp_path / "own")
     assert again.config == model.config
     pairs = zip(again.state_dict().values(), model.state_dict().values())
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -258,7 +258,7 @@ def test_both_formats_of_torch_are_read(tmp_path, options):
     assert found.leftover == ("audnet.conv1.weight",)
 
 
-def test_a_number_that_numpy_1_wrote_is_read(tmp_path):
+def test_a_scalar_that_numpy_1_wrote_is_read(tmp_path):
     path, old = saved(tmp_path, optimiser(small())), tmp_path / "old.pth.tar"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
         for name in source.namelist():
@@ -270,7 +270,7 @@ def test_a_number_that_numpy_1_wrote_is_read(tmp_path):
     assert read_release(old, TEMPLATE).source == "release"
 
 
-def test_weights_of_lvs_are_read_but_not_fed_with_another_spectrogram(tmp_path):
+def test_weights_of_lvs_are_read(tmp_path):
     state = {f"module.{name}": value for name, value in small().items()}
     path = saved(tmp_path, {"model_state_dict": state, "epoch": 3})
     found = read_release(path, TEMPLATE)
@@ -278,7 +278,7 @@ def test_weights_of_lvs_are_read_but_not_fed_with_another_spectrogram(tmp_path):
     assert found.leftover == ("audnet.conv1.weight",)
 
 
-def test_a_checkpoint_of_lvs_is_no_release(published, tmp_path):
+def test_a_checkpoint_of_lvs_is_refused_as_a_model(published, tmp_path):
     state = {f"module.{name}": value for name, value in published.state.items()
              if name[:3] in ("img", "aud")}
     path = saved(tmp_path, {"model_state_dict": state})
@@ -296,9 +296,9 @@ WRONG = {
     "no tensor": (small(imgnet__conv1__weight=[1.0]),
                   r"imgnet\.conv1\.weight is list; need a tensor \(2, 3, 7, 7\)"),
     "not finite": (small(imgnet__conv1__weight=torch.full((2, 3, 7, 7), torch.nan)),
-                   r"imgnet\.conv1\.weight holds values that are not finite"),
+                   r"imgnet\.conv1\.weight has values that are not finite"),
     "a deeper network": (small(imgnet__layer1__2__conv1__weight=torch.ones(1)),
-                         r"holds imgnet\.layer1\.2\.conv1\.weight, which no ResNet-18"),
+                         r"has imgnet\.layer1\.2\.conv1\.weight, which no ResNet-18"),
 }
 
 
@@ -342,33 +342,33 @@ WAYS = {  # of writing a trap
 def test_code_in_a_checkpoint_is_refused_and_never_runs(tmp_path, way):
     sprung, path = tmp_path / "sprung", tmp_path / "a.pth.tar"
     WAYS[way]({"state_dict": {}, "extra": Trap(str(sprung))}, path)
-    message = "damaged or no checkpoint" if way == "newer pickle" else (
-        r"asks to run io\.open: that is code.*not run")
+    message = "damaged or not a checkpoint" if way == "newer pickle" else (
+        r"asks to run io\.open: that is code.*did not run")
     with pytest.raises(ValueError, match=rf"a\.pth\.tar .*{message}"):
         read_release(path, TEMPLATE)
     assert not sprung.exists()
 
 
-def test_allowing_numbers_of_numpy_ends_with_the_reading(tmp_path):
+def test_numpy_scalars_are_allowed_only_while_reading(tmp_path):
     path = saved(tmp_path, optimiser(small()))
     read_release(path, TEMPLATE)
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
 
 
-NOT_FETCHED = {
-    "nothing": (b"", "is damaged or no checkpoint: fetch it again"),
+NOT_DOWNLOADED = {
+    "nothing": (b"", "is damaged or not a checkpoint: download it again"),
     "web page": (b"\n<!DOCTYPE html><html>Virus scan warning</html>", "is a web page"),
     "pointer": (b"version https:/" b"/git-lfs.example.org/spec/v1\noid sha256:0\n",
-                "is a pointer of git-lfs: run `git lfs pull`"),
-    "text": (b"Quota exceeded. " * 100, "is damaged or no checkpoint: fetch it again"),
-    "an archive": (b"\x1f\x8b\x08" + bytes(600), "is damaged or no checkpoint"),
+                "is a Git LFS pointer: run `git lfs pull`"),
+    "text": (b"Quota exceeded. " * 100, "is damaged or not a checkpoint: download it again"),
+    "an archive": (b"\x1f\x8b\x08" + bytes(600), "is damaged or not a checkpoint"),
 }
 
 
-@pytest.mark.parametrize("case", NOT_FETCHED)
-def test_a_file_that_was_not_fetched_says_what_to_do(tmp_path, case):
-    content, message = NOT_FETCHED[case]
+@pytest.mark.parametrize("case", NOT_DOWNLOADED)
+def test_a_file_that_was_not_downloaded_says_what_to_do(tmp_path, case):
+    content, message = NOT_DOWNLOADED[case]
     path = tmp_path / "a.pth.tar"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.pth\.tar " + message) as error:
@@ -378,18 +378,18 @@ def test_a_file_that_was_not_fetched_says_what_to_do(tmp_path, case):
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}],
                          ids=["zip", "before zip"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_a_truncated_file_is_named(tmp_path, share, options):
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.99])
+def test_a_truncated_file_is_named(tmp_path, fraction, options):
     path = saved(tmp_path, optimiser(small()), **options)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match=r"a\.pth\.tar is damaged .*fetch it again") as e:
+    path.write_bytes(data[: int(len(data) * fraction)])
+    with pytest.raises(ValueError, match=r"a\.pth\.tar is damaged .*download it again") as e:
         read_release(path, TEMPLATE)
     assert "\n" not in str(e.value)
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*b\.pth\.tar: fetch"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*b\.pth\.tar: download"):
         read_release(tmp_path / "b.pth.tar", TEMPLATE)
     with pytest.raises(ValueError, match=r"is a folder; .*SoundLocaliser\.load"):
         read_release(tmp_path, TEMPLATE)

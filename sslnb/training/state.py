@@ -25,7 +25,8 @@ class TrainState:
         torch.manual_seed(config.seed)
         model = SoundLocaliser.from_preset(config.preset).to(device)
         self.model = parallel.sync_batch_norm(model)
-        self.model.to(memory_format=torch.channels_last)
+        # PyTorch's annotations do not know this argument of Module.to
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), weight_decay=config.weight_decay, fused=True
         )

@@ -64,7 +64,8 @@ def compile_encoders(model: SoundLocaliser) -> None:
     """Compile both encoders by torch.compile, in place, each as one graph."""
     for network in (model.image_encoder, model.audio_encoder):
         # their own .compile() would compile every block of a Sequential for itself
-        network.forward = torch.compile(network.forward, dynamic=False)
+        compiled = torch.compile(network.forward, dynamic=False)
+        network.forward = compiled  # type: ignore[method-assign]
 
 
 def local(draw, batch: int):
@@ -155,8 +156,9 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
         responses.append(similarity[torch.arange(b, device=device), own])  # (b, h, w)
 
     loss = losses[0] + losses[-1]
-    terms = {"contrastive": sum(losses).detach() / len(losses)}
+    terms = {"contrastive": sum(losses[1:], losses[0]).detach() / len(losses)}
     if "equivariance" in config.parts:
+        assert views.theta is not None  # no model has this loss without T_geo
         response_1, response_2 = responses
         geo = equivariance_loss(
             response_1, response_2, views.theta, parallel.all_sum
