@@ -366,13 +366,13 @@ def pixels(panel):
 
 def test_without_a_transform_the_two_maps_of_the_panel_agree(panel):
     _, box = panel
-    shown, side, gap = pixels(box), widgets.MOVE_PANEL, 8
+    shown, side, gap = pixels(box), widgets.SIDE, 8
     map_1, map_2 = (
         shown[-side:, k * (side + gap) : k * (side + gap) + side] for k in (2, 3)
     )
     assert box.loss < 1e-10
     assert np.abs(map_1.astype(int) - map_2).max() <= 1
-    assert "0% of the cells" in box.status.value
+    assert "0% of the cells are out of frame" in box.status.value
 
 
 def test_the_panel_shows_what_its_sliders_say(panel):

@@ -1,10 +1,10 @@
-"""What only the notebooks use: figures, widgets and exercises.
+"""Figures, widgets and exercises of the notebooks; nothing else uses them.
 
     plot            figures
     exercises       checks that say what is wrong with an answer
-    widgets         pseudo-masks, equivariance and heatmaps to play with
-    augment_widget  the augmentations to play with
-    video_widget    a heatmap over a video of the reader's
+    widgets         interactive pseudo-masks, equivariance and heatmaps
+    augment_widget  interactive augmentations
+    video_widget    a heatmap over a video of your own
 """
 
 import lazy_loader

@@ -1,49 +1,65 @@
-"""The controls of notebook 02: every transform on a slider, and a die to roll.
+"""The augmentation widget of notebook 02: every transform on a slider.
 
-    >>> augmentations(clips)        # in a notebook; one clip, moved by sliders
+    >>> augmentations(clips)        # in a notebook
 
-What the sliders say is turned into the draws of `sslnb.augment`, and applied as a
-batch would get it; the other way round, *Redraw* sets the sliders to a real draw.
+The settings of the sliders become draws of `sslnb.augment`, applied as in training;
+the other way round, *Redraw* sets the sliders to a real draw.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from IPython.display import Audio
+from torch import Generator, Tensor
 
 from sslnb import augment
-from sslnb.data.media import LAPTOP_AUDIO, MEAN, STD, normalise, spectrogram
+from sslnb.data.clips import Clips
+from sslnb.data.media import (
+    LAPTOP_AUDIO,
+    MEAN,
+    STD,
+    AudioConfig,
+    normalise,
+    spectrogram,
+)
 from sslnb.teach import plot
 
-CELLS = 12  # of the chequered map, a side: the laptop model's response map
-EPOCHS = 80  # of the paper: what the mixing weight of a random epoch is out of
+CELLS = 12  # a side of the chequered map, as many as the laptop model's maps have
+EPOCHS = 80  # of the paper's training: the mixing weight is that of a random one
 
-# What the controls of `augmentations` say of a clip that is left as it is.
-AS_IT_IS = {
+# the settings that leave a clip unchanged
+AS_IT_IS: dict[str, Any] = {
     "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "grey": False,
     "sigma": 0.0, "side": 1.0, "x": 0.0, "y": 0.0, "shrink": False, "angle": 0.0,
     "flip": False, "time": (0.0, 0.0), "frequency": (0.0, 0.0), "alpha": 0.0,
 }
 
 
-def draw_settings(generator, image_size, config=LAPTOP_AUDIO):
-    """What one sample of a batch gets, drawn by the transforms' own `draw`.
+def draw_settings(
+    generator: Generator, image_size: int, config: AudioConfig = LAPTOP_AUDIO
+) -> dict[str, Any]:
+    """Settings of one random sample, drawn by the `draw` of every transform.
 
-    A dict as AS_IT_IS: factors; hue in turns; sigma in pixels; side and x, y (the
-    crop's place, −1 to 1 from edge to edge) in shares; angle in degrees; time
-    (start, end) in seconds, frequency in mel bands; alpha of a random epoch.
+    The names are those of AS_IT_IS: brightness, contrast and saturation are factors;
+    hue is in full circles, sigma in pixels, angle in degrees; side is the crop's side
+    as a fraction of the image's, and x, y its position, −1 to 1 from edge to edge;
+    time (start, end) is in seconds, frequency in mel bands; alpha is eq. 4's, of a
+    random epoch.
     """
-    sigma = tuple(s * image_size / 224 for s in augment.Appearance.sigma)
+    low, high = augment.Appearance.sigma  # for images of 224 pixels
+    sigma = (low * image_size / 224, high * image_size / 224)
     look = augment.Appearance(sigma=sigma).draw(1, generator)
     theta = augment.Geometric().draw(1, generator)[0].double()
     bands = augment.Mask().draw(1, generator)
-    epoch = torch.randint(EPOCHS, (1,), generator=generator).item()
+    epoch = int(torch.randint(EPOCHS, (1,), generator=generator))
 
     side = theta[:, 1].norm().item()
-    shrink = side > 1  # a crop alone is never larger than the frame
+    shrink = side > 1  # a crop alone is never larger than the image
     side = side * augment.Geometric.scale if shrink else side
     room = max(1 - side, 1e-6)
     x, y = (theta[:, 2] / room).clamp(-1, 1).tolist()
@@ -58,8 +74,13 @@ def draw_settings(generator, image_size, config=LAPTOP_AUDIO):
     }
 
 
-def to_draws(settings, config=LAPTOP_AUDIO):
-    """Settings as the draws of a batch of one: (look, theta, bands, alpha)."""
+def to_draws(
+    settings: Mapping[str, Any], config: AudioConfig = LAPTOP_AUDIO
+) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor], float]:
+    """The draws of a batch of one that the settings stand for.
+
+    They are those of Appearance, Geometric (1, 2, 3) and Mask, and eq. 4's α.
+    """
     names = ("brightness", "contrast", "saturation", "hue", "grey", "sigma")
     look = {name: torch.tensor([settings[name]]) for name in names}
     side = torch.tensor([settings["side"]])
@@ -75,25 +96,30 @@ def to_draws(settings, config=LAPTOP_AUDIO):
     return look, augment.affine(side, shift, angle, flip), bands, settings["alpha"]
 
 
-def apply_settings(settings, image, sound, similar, config=LAPTOP_AUDIO):
-    """One clip as a batch would get it: T_app then T_geo, T_mix then T_mask.
+def apply_settings(
+    settings: Mapping[str, Any],
+    image: Tensor,
+    sound: Tensor,
+    similar: Tensor,
+    config: AudioConfig = LAPTOP_AUDIO,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Augment one clip as in training: T_app then T_geo, T_mix then T_mask.
 
-    image (3, S, S) in [0, 1]; sound and similar (1, F, T), spectrograms. Returns
-    the image, the chequered map (CELLS, CELLS) moved along, and the spectrogram.
-    The network's input is normalised before it is moved, so that zeros from outside
-    of the frame are the mean colour: this is how they are shown.
+    image (3, S, S) in [0, 1]; sound and similar, spectrograms (1, F, T). Returns the
+    image, the chequered map (CELLS, CELLS) under the same T_geo, and the spectrogram.
+    Images are normalised before T_geo, so out-of-frame pixels have the mean colour.
     """
     look, theta, bands, alpha = to_draws(settings, config)
-    looks = augment.apply_appearance(image[None], look)
+    image = augment.apply_appearance(image[None], look)
     std, mean = torch.tensor(STD)[:, None, None], torch.tensor(MEAN)[:, None, None]
-    moved = augment.warp(normalise(looks), theta) * std + mean
-    heard = augment.mix(sound[None], similar[None], alpha)
-    heard = augment.apply_mask(heard, bands, config.silence)
-    return moved[0], augment.warp(plot.chequer(CELLS)[None], theta)[0], heard[0]
+    image = augment.warp(normalise(image), theta) * std + mean
+    sound = augment.mix(sound[None], similar[None], alpha)
+    sound = augment.apply_mask(sound, bands, config.silence)
+    return image[0], augment.warp(plot.chequer(CELLS)[None], theta)[0], sound[0]
 
 
-def _sliders(image_size, config):
-    """The controls of `augmentations`, by the names of AS_IT_IS."""
+def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
+    """The controls of the settings, by the names of AS_IT_IS."""
     def slider(name, low, high, step=0.01, **options):
         kind = (ipywidgets.FloatRangeSlider if isinstance(AS_IT_IS[name], tuple)
                 else ipywidgets.FloatSlider)
@@ -107,34 +133,33 @@ def _sliders(image_size, config):
         "brightness": slider("brightness", 0, 2),
         "contrast": slider("contrast", 0, 2),
         "saturation": slider("saturation", 0, 2),
-        "hue": slider("hue", -0.5, 0.5, description="hue (turns)"),
-        "grey": switch("grey", "grey"),
+        "hue": slider("hue", -0.5, 0.5, description="hue (circles)"),
+        "grey": switch("grey", "greyscale"),
         "sigma": slider("sigma", 0, 4 * image_size / 224, description="blur σ (px)"),
         "side": slider("side", 0.25, 1, description="crop side"),
-        "x": slider("x", -1, 1, description="crop, across"),
-        "y": slider("y", -1, 1, description="crop, down"),
+        "x": slider("x", -1, 1, description="crop x"),
+        "y": slider("y", -1, 1, description="crop y"),
         "shrink": switch("shrink", "shrink to half"),
         "angle": slider("angle", -90, 90, 1, description="angle (°)",
                         readout_format=".0f"),
         "flip": switch("flip", "flip"),
-        "time": slider("time", 0, config.seconds, 0.025, description="silent (s)"),
+        "time": slider("time", 0, config.seconds, 0.025, description="masked (s)"),
         "frequency": slider("frequency", 0, config.n_mels, 1, readout_format=".0f",
-                            description="silent bands"),
+                            description="masked bands"),
         "alpha": slider("alpha", 0, 0.65, description="mixing α"),
     }
 
 
-def augmentations(clips, config=LAPTOP_AUDIO):
-    """Every transform on a slider: the image, a map moved along, and the sound.
+def augmentations(clips: Clips, config: AudioConfig = LAPTOP_AUDIO) -> ipywidgets.VBox:
+    """Every transform on a slider: an image, a map under the same T_geo, and a sound.
 
-    clips: data.Clips, at least two. *Redraw* raises the seed by one and sets every
-    control to what a sample of a batch draws with it; a seed can also be typed in.
-    The player gives the wave mixed by α; masks act on the spectrogram alone.
-    A clip's most similar other one is found by its average spectrum, since there
-    is no trained encoder yet.
+    clips: at least two. *Redraw* adds 1 to the seed and sets every control to the draw
+    of that seed; a seed can also be typed in. The player has the wave mixed by α; the
+    masks affect only the spectrogram. Without a trained encoder, the clip most similar
+    to another is the one with the most similar average spectrum.
 
-    Returns a box with `controls` (widgets by name: clip, seed and those of
-    AS_IT_IS), `redraw` and `reset` (buttons), `view` (the picture), `player`,
+    Returns a box with `controls` (widgets by name: clip, seed and those of AS_IT_IS),
+    `redraw` and `reset` (buttons), `view` (the image of the figure), `player`,
     `status` and `figure`.
     """
     sounds = torch.cat([spectrogram(part, config) for part in clips.waves.split(64)])
@@ -148,7 +173,7 @@ def augmentations(clips, config=LAPTOP_AUDIO):
     )
     seed = ipywidgets.BoundedIntText(value=0, max=2**31 - 1, description="seed")
     redraw = ipywidgets.Button(description="Redraw", icon="random")
-    reset = ipywidgets.Button(description="As it is", icon="undo")
+    reset = ipywidgets.Button(description="Reset", icon="undo")
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
     status = ipywidgets.HTML()
 
@@ -156,17 +181,17 @@ def augmentations(clips, config=LAPTOP_AUDIO):
         return {name: control.value for name, control in sliders.items()}
 
     def state():
-        """What the figure shows now."""
+        """The arguments of `plot.augmented` for the current settings."""
         n, now = clip.value, settings()
-        image = clips.images[n] / 255
-        sound, other = sounds[n], sounds[similar[n]]
-        moved, chequer, heard = apply_settings(now, image, sound, other, config)
+        image, sound = clips.images[n] / 255, sounds[n]
+        image_2, chequer, sound_2 = apply_settings(
+            now, image, sound, sounds[similar[n]], config
+        )
         theta = to_draws(now, config)[1][0]
-        return image, moved, chequer, sound, heard, theta, config
+        return image, image_2, chequer, sound, sound_2, theta, config
 
     figure = plot.augmented(*state())
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # the panels stay; laying out takes longest
+    plot.freeze_layout(figure)
     plt.close(figure)
     width, height = figure.canvas.get_width_height()
     view = ipywidgets.Image(format="png", width=width, height=height)
@@ -175,12 +200,12 @@ def augmentations(clips, config=LAPTOP_AUDIO):
         shown = state()
         plot.augmented(*shown, figure)
         view.value = plot.png(plot.drawn(figure))
-        outside = 1 - augment.warp(torch.ones(1, CELLS, CELLS), shown[-2][None]).mean()
+        in_frame = augment.warp(torch.ones(1, CELLS, CELLS), shown[-2][None]).mean()
         n = clip.value
         status.value = (
             f"♪ {clips.labels[n]}, mixed with clip {similar[n]} "
             f"({clips.labels[similar[n]]}) at α = {sliders['alpha'].value:.2f}. "
-            f"{outside:.0%} of the map comes from outside of the frame."
+            f"{1 - in_frame:.0%} of the map's cells are out of frame."
         )
 
     def play(_=None):
@@ -189,7 +214,7 @@ def augmentations(clips, config=LAPTOP_AUDIO):
         player.value = Audio(wave.numpy(), rate=config.sample_rate, normalize=False).data
 
     def set_all(values):
-        """Move every control, and render once."""
+        """Set every control, and render once."""
         for control in sliders.values():
             control.unobserve(render, "value")
         for name, value in values.items():
@@ -221,9 +246,9 @@ def augmentations(clips, config=LAPTOP_AUDIO):
     box = ipywidgets.VBox([
         ipywidgets.HBox([clip, seed, redraw, reset]),
         ipywidgets.HBox([
-            column("T<sub>app</sub>: how it looks", *names[:6]),
-            column("T<sub>geo</sub>: where it is", *names[6:12]),
-            column("T<sub>mask</sub>, T<sub>mix</sub>: what is heard", *names[12:]),
+            column("T<sub>app</sub>: appearance", *names[:6]),
+            column("T<sub>geo</sub>: geometry", *names[6:12]),
+            column("T<sub>mask</sub>, T<sub>mix</sub>: sound", *names[12:]),
         ]),
         view, status, player,
     ])

@@ -1,17 +1,19 @@
 """Exercises that say what is wrong.
 
     >>> check("weighted_mean", my_weighted_mean)
-    ✗ weighted_mean: that is the plain mean of the map; weigh every cell by σ(logits)
+    ✗ weighted_mean: that is the plain mean of the map; weight every cell by σ(logits)
 
-An exercise is its true function, a few inputs, and the mistakes that people make,
-each as a function that makes it: an answer that equals a mistake gets its message.
+An exercise is the right function, some inputs, and common mistakes, each as a function
+that makes it: an answer with the results of a mistake gets the message of that mistake.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from sslnb import augment, localise
 from sslnb.data import soundstamps
@@ -23,29 +25,29 @@ from sslnb.losses import equivariance_loss, weighted_mean
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is right, what to try it on, and what people get wrong."""
+    """The right function, a function that makes inputs, and mistakes by message."""
 
-    truth: Callable
-    inputs: Callable  # () -> list of argument tuples
-    mistakes: dict = field(default_factory=dict)  # message -> function
+    truth: Callable[..., Any]
+    inputs: Callable[[], list[tuple]]
+    mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
 
-def _random(*shape, seed=0):
+def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _mask_inputs():
-    """An object of loose parts, and one that the frame cuts."""
-    loose, cut = torch.zeros(2, 224, 224, dtype=torch.bool)
-    loose[40:90, 100:130] = loose[30, 120] = loose[60, 180] = True
-    cut[150:, :70] = True
-    return [(loose,), (cut,)]
+    """An object in several parts, and one at the edge of the image."""
+    parts, edge = torch.zeros(2, 224, 224, dtype=torch.bool)
+    parts[40:90, 100:130] = parts[30, 120] = parts[60, 180] = True
+    edge[150:, :70] = True
+    return [(parts,), (edge,)]
 
 
-def _box(mask, last=1, share=224):
+def _box(mask, last=1, size=224):
     rows, columns = mask.nonzero().T
     edges = columns.min(), rows.min(), columns.max() + last, rows.max() + last
-    return torch.tensor(edges) / share
+    return torch.tensor(edges) / size
 
 
 def _resolution(audio):
@@ -67,7 +69,7 @@ def _leaked(train, test, key):
 
 
 def _right(similarity, labels, k, itself=False, best_first=True):
-    """(N, k): are the k that each of N items finds of its own class?"""
+    """(N, k): for each of N queries, are its k results of its own class?"""
     if not itself:
         last = -torch.inf if best_first else torch.inf
         similarity = similarity.clone().fill_diagonal_(last)
@@ -77,7 +79,7 @@ def _right(similarity, labels, k, itself=False, best_first=True):
 
 def _retrieval_inputs():
     labels = torch.tensor([0, 1, 0, 2, 0, 1, 0, 1, 0, 2, 0, 1])
-    features = torch.nn.functional.normalize(_random(12, 6) - 0.5, dim=1)
+    features = F.normalize(_random(12, 6) - 0.5, dim=1)
     return [(features @ features.T, labels.clone(), k) for k in (3, 5)]
 
 
@@ -90,7 +92,7 @@ def _ciou(mask, g):
 
 
 def _ciou_inputs():
-    """Two maps of twenty levels, so with ties, and truths that annotators dispute."""
+    """Two maps of 20 levels, so with ties, and ground truth that annotators dispute."""
     inputs = []
     for seed, (x, y) in enumerate([(30, 60), (90, 20)]):
         p = (20 * _random(224, 224, seed=seed) ** 3).floor() / 19
@@ -114,7 +116,7 @@ def _cross_entropy(positive, others, temperature):
 
 
 def _contrast(means, background, temperature):
-    """Release form from its parts: means (B, B) over masks, background (B,)."""
+    """The release form from its parts: masked means (B, B) and background (B,)."""
     own = torch.eye(len(means), dtype=torch.bool)
     others = means.masked_fill(own, -torch.inf)
     return _cross_entropy(means.diagonal(), [others, background[:, None]], temperature)
@@ -127,8 +129,8 @@ def _theta_inputs():
 
 
 def _similar_inputs():
-    """Twelve clips, two of them equal; and two that have nothing in common."""
-    several = torch.nn.functional.normalize(_random(12, 8) - 0.5, dim=1)
+    """Twelve clips, two of them equal; and two with a negative cosine."""
+    several = F.normalize(_random(12, 8) - 0.5, dim=1)
     several[[3, 7]] = torch.tensor([0.5] * 4 + [0.0] * 4)  # exactly of length 1
     return [(several,), (torch.tensor([[1.0, 0.0], [-0.8, 0.6]]),)]
 
@@ -149,20 +151,20 @@ def _total_loss_inputs():
     return [(torch.tensor(1.5), torch.tensor(0.75), *maps, theta, 2.0)]
 
 
-def _moved_inputs():
-    """Maps under T_geo; under a turn and a shift; and where no cell is left."""
+def _equivariance_inputs():
+    """Maps under T_geo; under a rotation and a shift; with every cell out of frame."""
     theta = augment.Geometric().draw(4, torch.Generator().manual_seed(0))
-    turn = torch.tensor([[[0.9, -0.3, 0.2], [0.3, 0.9, 0.1]]])
-    gone = torch.tensor([[[1.0, 0, 9], [0, 1, 9]]])
+    rotation = torch.tensor([[[0.9, -0.3, 0.2], [0.3, 0.9, 0.1]]])
+    far_away = torch.tensor([[[1.0, 0, 9], [0, 1, 9]]])
     return [(4 * _random(len(t), 8, 8), 4 * _random(len(t), 8, 8, seed=1), t)
-            for t in (torch.cat([theta, turn]), turn, gone)]
+            for t in (torch.cat([theta, rotation]), rotation, far_away)]
 
 
-def _moved_loss(map_1, map_2, theta, reduce=None, share=1 - 1e-3):
-    """Eq. 10 with another mean, or with other cells that count."""
-    inside = augment.warp(torch.ones_like(map_1), theta) > share
-    squares = (map_2 - augment.warp(map_1, theta)).square() * inside
-    return squares.sum() / inside.sum().clamp(min=1) if reduce is None else reduce(squares)
+def _equivariance_variant(map_1, map_2, theta, reduce=None, threshold=1 - 1e-3):
+    """Eq. 10 with another reduction, or another choice of the cells that count."""
+    in_frame = augment.warp(torch.ones_like(map_1), theta) > threshold
+    squares = (map_2 - augment.warp(map_1, theta)).square() * in_frame
+    return reduce(squares) if reduce else squares.sum() / in_frame.sum().clamp(min=1)
 
 
 def _inverse(theta):
@@ -179,8 +181,8 @@ EXERCISES = {
                 lambda mask: _box(mask, last=0),
             "x comes first, and x counts columns: the second axis of the mask":
                 lambda mask: _box(mask.T),
-            "those are pixels; divide by 224 to get shares of the frame":
-                lambda mask: _box(mask, share=1),
+            "those are pixels; divide by 224 to get normalised coordinates":
+                lambda mask: _box(mask, size=1),
             "that is (x, y, width, height); give the right and lower edges":
                 lambda mask: torch.cat([_box(mask)[:2], _box(mask)[2:] - _box(mask)[:2]]),
         },
@@ -189,16 +191,16 @@ EXERCISES = {
         _resolution,
         lambda: [(LAPTOP_AUDIO,), (RELEASE_AUDIO,)],
         {
-            "frames follow each other by `hop` samples, not by the window's `n_fft`":
+            "frames are `hop` samples apart, not the window's `n_fft`":
                 lambda a: torch.tensor([a.sample_rate / a.n_fft, a.n_fft / a.sample_rate]),
-            "bins go up to half of the sample rate: n_fft / 2 steps share it":
+            "bins reach half the sample rate, which n_fft / 2 steps divide":
                 lambda a: _resolution(a) * torch.tensor([2.0, 1.0]),
-            "the bins of a spectrum are n_fft / 2 + 1, but its steps only n_fft / 2":
+            "a spectrum has n_fft / 2 + 1 bins, but only n_fft / 2 steps between them":
                 lambda a: torch.tensor(
                     [a.sample_rate / 2 / (a.n_fft / 2 + 1), a.hop / a.sample_rate]),
-            "the second is a time: divide the samples by the sample rate":
+            "the second value is a time: divide the samples by the sample rate":
                 lambda a: torch.tensor([a.sample_rate / a.n_fft, float(a.hop)]),
-            "first the step in hertz, then the step in seconds":
+            "the order is wrong: first the step in hertz, then the step in seconds":
                 lambda a: _resolution(a).flip(0),
         },
     ),
@@ -222,15 +224,15 @@ EXERCISES = {
         augment.affine,
         _theta_inputs,
         {
-            "it turns the wrong way: R(φ) is [[cos φ, −sin φ], [sin φ, cos φ]]":
+            "it rotates the wrong way: R(φ) is [[cos φ, −sin φ], [sin φ, cos φ]]":
                 lambda s, t, a, f: augment.affine(s, t, -a, f),
-            "the flip comes before the turn: it multiplies the first column":
+            "the flip comes before the rotation: it multiplies the first column":
                 lambda s, t, a, f: augment.affine(s, t, a * f, f),
-            "the side is missing: it multiplies the turn":
+            "the side is missing: it multiplies the rotation":
                 lambda s, t, a, f: augment.affine(torch.ones_like(s), t, a, f),
-            "the side multiplies the turn, not the shift":
+            "the side multiplies the rotation, not the shift":
                 lambda s, t, a, f: augment.affine(s, s[:, None] * t, a, f),
-            "the angle comes in radians, not in degrees":
+            "the angle is given in radians, not in degrees":
                 lambda s, t, a, f: augment.affine(s, t, a.deg2rad(), f),
             "the flip is missing: it multiplies the first column":
                 lambda s, t, a, f: augment.affine(s, t, a, f.abs()),
@@ -240,15 +242,15 @@ EXERCISES = {
         augment.most_similar,
         _similar_inputs,
         {
-            "cosines may be below zero: put −inf on the diagonal, not 0":
+            "cosines can be negative: put −inf on the diagonal, not 0":
                 lambda e: _others(e, 0).argmax(1),
             "every clip finds itself; put −inf on the diagonal first":
                 lambda e: (e @ e.T).argmax(1),
-            "that is how similar the clip is; return which it is: argmax, not max":
+            "that is the similarity; return the index of the clip: argmax, not max":
                 lambda e: _others(e, -torch.inf).amax(1),
             "that is the least similar clip; take the largest cosine":
                 lambda e: (e @ e.T).argmin(1),
-            "of two equal clips the second best may be the clip itself; leave it out by −inf":
+            "with two equal clips, the second best can be the clip itself; put −inf there":
                 lambda e: (e @ e.T).topk(2).indices[:, 1],
         },
     ),
@@ -256,7 +258,7 @@ EXERCISES = {
         weighted_mean,
         lambda: [(_random(2, 3, 4), 8 * _random(2, 3, 4, seed=1) - 4)],
         {
-            "that is the plain mean of the map; weigh every cell by σ(logits)":
+            "that is the plain mean of the map; weight every cell by σ(logits)":
                 lambda s, z: s.mean((-2, -1)),
             "that is the sum; divide by the sum of the weights":
                 lambda s, z: (z.sigmoid() * s).sum((-2, -1)),
@@ -271,22 +273,22 @@ EXERCISES = {
         lambda: [(_random(5, 6, seed=2), 0.65, 0.4, 0.03),
                  (_random(2, 3, 4, seed=3), 0.6, 0.2, 0.1)],
         {
-            "the background has a threshold of its own; 1 − foreground is the paper's":
+            "the background has its own threshold; 1 − foreground is the paper's form":
                 lambda s, e, n, t: {
                     "foreground": ((s - e) / t).sigmoid(),
                     "background": 1 - ((s - e) / t).sigmoid()},
-            "the background is what lies below its threshold; turn the sign":
+            "the background lies below its threshold; change the sign":
                 lambda s, e, n, t: {
                     "foreground": ((s - e) / t).sigmoid(),
                     "background": ((s - n) / t).sigmoid()},
-            "divide by tau inside of σ: it says how soft the edge is":
+            "divide by tau inside σ: it sets how soft the edge is":
                 lambda s, e, n, t: {
                     "foreground": (s - e).sigmoid(), "background": (n - s).sigmoid()},
             "divide by tau; do not multiply":
                 lambda s, e, n, t: {
                     "foreground": ((s - e) * t).sigmoid(),
                     "background": ((n - s) * t).sigmoid()},
-            "those masks are hard, and give no gradient; σ makes them soft":
+            "those masks are hard and have no gradient; use σ":
                 lambda s, e, n, t: {
                     "foreground": (s > e).float(), "background": (s < n).float()},
         },
@@ -296,19 +298,19 @@ EXERCISES = {
         lambda: [(_random(5, 5, seed=4), _random(5, seed=5), 0.07),
                  (_random(3, 3, seed=6), _random(3, seed=7), 0.5)],
         {
-            "divide every column by the temperature":
+            "divide every logit by the temperature":
                 lambda s, n, t: _contrast(s, n, 1.0),
             "divide by the temperature; do not multiply":
                 lambda s, n, t: _contrast(s, n, 1 / t),
-            "the own background is a column too: B + 1 in all":
+            "the image's own background is a logit too: B + 1 in all":
                 lambda s, n, t: F.cross_entropy(s / t, torch.arange(len(s))),
-            "the own pair is there twice: leave k = i out of the others":
+            "the image's own sound counts twice: leave k = i out of the others":
                 lambda s, n, t: _cross_entropy(s.diagonal(), [s, n[:, None]], t),
-            "the others and the background are summed inside one exponent: "
-            "that is eq. 7; give each its own":
+            "the others and the background share one exponent, as in eq. 7; "
+            "give each a separate logit":
                 lambda s, n, t: F.softplus(
                     (s.sum(1) - 2 * s.diagonal() + n) / t).mean(),
-            "you contrast a sound with other images; s[i, k] is image i with sound k":
+            "that contrasts a sound with other images; s[i, k] is image i with sound k":
                 lambda s, n, t: _contrast(s.T, n, t),
         },
     ),
@@ -316,13 +318,13 @@ EXERCISES = {
         lambda s, y, k: _right(s, y, k).mean(),
         _retrieval_inputs,
         {
-            "every query finds itself first; leave it out before you rank":
+            "every query finds itself first; leave it out of the ranking":
                 lambda s, y, k: _right(s, y, k, itself=True).mean(),
-            "you return the least similar items; rank the highest cosine first":
+            "those are the least similar items; rank the highest cosine first":
                 lambda s, y, k: _right(s, y, k, best_first=False).mean(),
-            "that is A@K, which asks for one hit; P@K is the share of the K that are right":
+            "that is A@K, which needs one hit; P@K is the fraction of the K that are right":
                 lambda s, y, k: _right(s, y, k).amax(1).mean(),
-            "that is recall; divide by K, not by the number of right items there are":
+            "that is recall; divide by K, not by the number of items of the class":
                 lambda s, y, k: (
                     _right(s, y, k).sum(1) / ((y == y[:, None]).sum(1) - 1)
                 ).mean(),
@@ -338,13 +340,13 @@ EXERCISES = {
                 lambda p, g: _ciou(p > p.mean(), g),
             "the threshold is the map's median, sort(p)[n // 2], not 0.5":
                 lambda p, g: _ciou(p > 0.5, g),
-            "strictly above the median: with ≥ all ties are in the mask":
+            "strictly above the median: with ≥, all ties are in the mask":
                 lambda p, g: _ciou(p >= _median(p), g),
-            "that takes every g > 0 for 1; a pixel counts by its weight in both sums":
+            "that counts every g > 0 as 1; a pixel counts with its weight in both sums":
                 lambda p, g: _ciou(p > _median(p), (g > 0).float()),
-            "that is the share of the truth that is found; add Σ M·[g = 0] below":
+            "that is recall; add the false positives Σ M·[g = 0] to the denominator":
                 lambda p, g: ((p > _median(p)) * g).sum() / g.sum(),
-            "outside is [g = 0], not 1 − g: a disputed pixel is not outside":
+            "a false positive has g = 0; use [g = 0], not 1 − g, for disputed pixels":
                 lambda p, g: ((p > _median(p)) * g).sum()
                 / (g + (p > _median(p)) * (1 - g)).sum(),
         },
@@ -360,7 +362,7 @@ EXERCISES = {
                 lambda c: (c > 0.5).double().mean(),
             "that is the number of successes; divide by the number of clips":
                 lambda c: (c >= 0.5).sum(),
-            "that is per cent; give a fraction from 0 to 1":
+            "that is a percentage; give a fraction from 0 to 1":
                 lambda c: 100 * (c >= 0.5).double().mean(),
         },
     ),
@@ -370,10 +372,10 @@ EXERCISES = {
         {
             "the equivariance term is missing":
                 lambda l1, l2, r1, r2, t, w: l1 + l2,
-            "λ weighs the equivariance term, not the contrastive ones":
+            "λ weights the equivariance term, not the contrastive ones":
                 lambda l1, l2, r1, r2, t, w:
                     w * (l1 + l2) + equivariance_loss(r1, r2, t),
-            "theta moves branch 1's map onto branch 2's: response_1 comes first":
+            "theta transforms branch 1's map to match branch 2's: response_1 comes first":
                 lambda l1, l2, r1, r2, t, w:
                     l1 + l2 + w * equivariance_loss(r2, r1, t),
             "both branches' contrastive losses count in full":
@@ -383,36 +385,36 @@ EXERCISES = {
     ),
     "equivariance_loss": Exercise(
         equivariance_loss,
-        _moved_inputs,
+        _equivariance_inputs,
         {
-            "the border counts in it; leave out cells that show what was outside":
-                lambda a, b, t: _moved_loss(a, b, t, share=-1),
-            "a cell that lies only in part outside of the frame does not count either":
-                lambda a, b, t: _moved_loss(a, b, t, share=0),
-            "the border is zero in it but still counted; divide by the cells that count":
-                lambda a, b, t: _moved_loss(a, b, t, torch.mean),
-            "that is the sum; divide by the number of cells that count":
-                lambda a, b, t: _moved_loss(a, b, t, torch.sum),
-            "theta moved branch 2's picture: warp response_1, and leave response_2":
-                lambda a, b, t: _moved_loss(b, a, t),
-            "that warps with the inverse; theta is output to input already":
-                lambda a, b, t: _moved_loss(a, b, _inverse(t)),
+            "that counts the border; leave out-of-frame cells out":
+                lambda a, b, t: _equivariance_variant(a, b, t, threshold=-1),
+            "cells that are only partly out of frame do not count either":
+                lambda a, b, t: _equivariance_variant(a, b, t, threshold=0),
+            "out-of-frame cells are 0 but still counted; divide by the cells in frame":
+                lambda a, b, t: _equivariance_variant(a, b, t, torch.mean),
+            "that is the sum; divide by the number of cells in frame":
+                lambda a, b, t: _equivariance_variant(a, b, t, torch.sum),
+            "theta transformed branch 2's image: warp response_1, leave response_2":
+                lambda a, b, t: _equivariance_variant(b, a, t),
+            "that warps with the inverse; theta already maps output to input":
+                lambda a, b, t: _equivariance_variant(a, b, _inverse(t)),
         },
     ),
 }
 
 
-def verdict(name, answer):
-    """What there is to say of an answer: (right?, sentence). Never raises for it."""
+def verdict(name: str, answer: Callable[..., Any]) -> tuple[bool, str]:
+    """Whether an answer is right, and a sentence about it; its errors are caught."""
     exercise = EXERCISES[name]
-    # inputs twice: an answer may write into its own
+    # the inputs are made twice, because an answer may write into its own
     for arguments, given in zip(exercise.inputs(), exercise.inputs()):
         try:
             found = answer(*given)
         except NotImplementedError:
             return False, "not filled in yet"
-        except Exception as error:  # the student's, whatever it is
-            return False, f"it stops with {type(error).__name__}: {error}"
+        except Exception as error:  # any error of the reader's
+            return False, f"it raises {type(error).__name__}: {error}"
         if found is None or found is ...:
             return False, "not filled in yet"
         right = exercise.truth(*arguments)
@@ -425,7 +427,8 @@ def verdict(name, answer):
     return True, "right"
 
 
-def _difference(found, right, tolerance=1e-4):
+def _difference(found: Any, right: Any, tolerance: float = 1e-4) -> str | None:
+    """The difference of an answer from the right one in words; None if they agree."""
     if isinstance(right, dict):
         if not isinstance(found, dict) or set(found) != set(right):
             return f"it returns {found!r:.80}; need a dict with {', '.join(right)}"
@@ -447,7 +450,7 @@ def _difference(found, right, tolerance=1e-4):
     return None
 
 
-def check(name, answer):
+def check(name: str, answer: Callable[..., Any]) -> None:
     """Print whether an answer to an exercise is right and, if not, what is wrong."""
     if name not in EXERCISES:
         raise ValueError(f"unknown exercise {name!r}; known are {', '.join(EXERCISES)}")

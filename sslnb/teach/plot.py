@@ -1,5 +1,7 @@
-"""Figures of the notebooks. Functions draw on given axes or return a Figure;
-`show` alone displays one.
+"""Figures of the notebooks.
+
+Functions that are given axes draw on them; the others return a Figure. Only `show` and
+`show_photos` display one.
 
     >>> figure = plot.scenes(list_of_scenes)
     >>> plot.show(figure, alt="Eight scenes with the box of what sounds")
@@ -7,7 +9,8 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,16 +18,20 @@ import seaborn
 import torch
 import torch.nn.functional as F
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, Polygon, Rectangle
+from matplotlib.image import AxesImage
+from matplotlib.patches import ConnectionPatch, Polygon, Rectangle, StepPatch
 from PIL import Image
+from torch import Tensor
 
 from sslnb.data.media import AudioConfig
+from sslnb.data.soundstamps import Scene
 from sslnb.losses import weighted_mean
 
-Array = np.ndarray | torch.Tensor
+Array = np.ndarray | Tensor  # images are (H, W, 3) as arrays, (3, H, W) as tensors
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -40,14 +47,14 @@ seaborn.set_theme(
 )
 
 
-def show(figure, alt):
+def show(figure: Figure, alt: str) -> None:
     """Display a figure with its alternative text, and close it."""
     display(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
 
-def show_photos(figure, alt):
-    """`show` for figures full of photographs: as JPEG, a fifth of the size."""
+def show_photos(figure: Figure, alt: str) -> None:
+    """`show` for figures full of photographs, as JPEG: a fifth of the size of a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75, "optimize": True})
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -56,29 +63,42 @@ def show_photos(figure, alt):
     plt.close(figure)
 
 
-def drawn(figure):
-    """A figure as a PIL image, drawn as it stands."""
+def drawn(figure: Figure) -> Image.Image:
+    """A figure rendered as a Pillow image."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def png(image):
-    """A PIL image as the bytes of a PNG file, packed lightly: it is quick."""
+def freeze_layout(figure: Figure) -> None:
+    """Lay a figure out once, for quick updates: laying out takes longer than drawing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
+def png(image: Image.Image) -> bytes:
+    """A Pillow image as a PNG file, lightly compressed so that it is quick."""
     buffer = io.BytesIO()
     image.save(buffer, "png", compress_level=1)
     return buffer.getvalue()
 
 
-def to_pixels(image):
-    """A picture as imshow takes it: (H, W, 3) array, or (3, H, W) tensor in [0, 1] or uint8."""
-    if isinstance(image, torch.Tensor):
+def to_pixels(image: Array) -> np.ndarray:
+    """An image as imshow takes it: an array (H, W, 3), in [0, 1] or uint8.
+
+    image: such an array, or a tensor (3, H, W).
+    """
+    if isinstance(image, Tensor):
         image = image.detach().cpu().permute(1, 2, 0).numpy()
     return image if image.dtype == np.uint8 else image.clip(0, 1)
 
 
-def show_image(ax, image, title="", boxes=(), color=ORANGE):
-    """A picture with its boxes, normalised (x0, y0, x1, y1), without axes."""
+def show_image(
+    ax: Axes, image: Array, title: str = "", boxes=(), color: str = ORANGE
+) -> Axes:
+    """An image with its boxes, (x0, y0, x1, y1) in normalised coordinates."""
     pixels = to_pixels(image)
     ax.imshow(pixels, extent=(0, 1, 1, 0), interpolation="nearest")
     for x0, y0, x1, y1 in boxes:
@@ -87,21 +107,31 @@ def show_image(ax, image, title="", boxes=(), color=ORANGE):
     return ax
 
 
-def show_heatmap(ax, image, response, title="", boxes=(), low=0.0, high=1.0):
-    """A picture under its response map (h, w); the colour scale runs low … high."""
+def show_heatmap(
+    ax: Axes,
+    image: Array,
+    response: Array,
+    title: str = "",
+    boxes=(),
+    low: float = 0.0,
+    high: float = 1.0,
+) -> AxesImage:
+    """A response map (h, w) over its image, on a colour scale from `low` to `high`."""
     show_image(ax, image, title)
     response = torch.as_tensor(response).detach().cpu().numpy()
-    drawn = ax.imshow(response, extent=(0, 1, 1, 0), cmap=MAP, vmin=low, vmax=high,
+    heat = ax.imshow(response, extent=(0, 1, 1, 0), cmap=MAP, vmin=low, vmax=high,
                       alpha=0.6, interpolation="bilinear")
     for x0, y0, x1, y1 in boxes:
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="white", lw=2))
-    return drawn
+    return heat
 
 
-def show_overlap(ax, image, mask, truth, title=""):
-    """A picture under a mask and the truth, both bool and of one size.
+def show_overlap(
+    ax: Axes, image: Array, mask: Array, truth: Array, title: str = ""
+) -> Axes:
+    """A mask and the ground truth over their image; both are bool and of one size.
 
-    Blue: in both; vermilion: in the mask alone; yellow: in the truth alone.
+    Blue is in both, vermilion in the mask only, yellow in the ground truth only.
     """
     show_image(ax, image, title)
     mask, truth = (np.asarray(torch.as_tensor(x).cpu()) for x in (mask, truth))
@@ -112,19 +142,30 @@ def show_overlap(ax, image, mask, truth, title=""):
     return ax
 
 
-def show_spectrogram(ax, spectrogram, config, title="", label=True):
-    """A spectrogram (1, F, T) or (F, T) over seconds and mel bands."""
+def show_spectrogram(
+    ax: Axes,
+    spectrogram: Array,
+    config: AudioConfig,
+    title: str = "",
+    label: bool = True,
+) -> AxesImage:
+    """A spectrogram (1, F, T) or (F, T), over seconds and mel bands."""
     values = torch.as_tensor(spectrogram).detach().cpu().squeeze().numpy()
-    drawn = ax.imshow(values, origin="lower", aspect="auto", cmap="magma",
+    levels = ax.imshow(values, origin="lower", aspect="auto", cmap="magma",
                       extent=(0, config.seconds, 0, config.n_mels))
     ax.set(title=title)
     if label:
         ax.set(xlabel="time (s)", ylabel="mel band")
-    return drawn
+    return levels
 
 
-def grid(count, columns=4, size=2.2, aspect=1.0):
-    """A Figure and its first `count` axes, flat, the rest removed."""
+def grid(
+    count: int, columns: int = 4, size: float = 2.2, aspect: float = 1.0
+) -> tuple[Figure, np.ndarray]:
+    """A Figure with `count` axes in rows of `columns`, and the axes as a flat array.
+
+    size: width of one in inches; aspect: its height over its width.
+    """
     rows = -(-count // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(size * columns, size * aspect * rows), squeeze=False
@@ -134,16 +175,18 @@ def grid(count, columns=4, size=2.2, aspect=1.0):
     return figure, axes.flat[:count]
 
 
-def image_row(pictures, size=2.0, boxes=None):
-    """Pictures {title: picture} in a row; boxes {title: boxes} are drawn on theirs."""
-    figure, axes = grid(len(pictures), columns=len(pictures), size=size)
-    for ax, (title, image) in zip(axes, pictures.items()):
+def image_row(
+    images: Mapping[str, Array], size: float = 2.0, boxes: Mapping | None = None
+) -> Figure:
+    """Images {title: image} in a row, some with boxes {title: boxes}."""
+    figure, axes = grid(len(images), columns=len(images), size=size)
+    for ax, (title, image) in zip(axes, images.items()):
         show_image(ax, image, title, (boxes or {}).get(title, ()))
     return figure
 
 
-def scenes(many, columns=4, title=""):
-    """SoundStamps scenes with the box of what sounds, and the names of all."""
+def scenes(many: Sequence[Scene], columns: int = 4, title: str = "") -> Figure:
+    """SoundStamps scenes, with the box of the sounding object and all objects' names."""
     figure, axes = grid(len(many), columns)
     for ax, scene in zip(axes, many):
         silent = f"\nsilent: {', '.join(scene.silent)}" if scene.silent else "\nalone"
@@ -152,8 +195,16 @@ def scenes(many, columns=4, title=""):
     return figure
 
 
-def curves(histories, names, labels=None, x="epoch"):
-    """One panel a metric, one line a run: histories is {run: [metrics, …]}."""
+def curves(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    names: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    x: str = "epoch",
+) -> Figure:
+    """Training curves: a panel per metric of `names`, a line per run.
+
+    histories: {run: its metrics, one dict per epoch}; labels: {metric: axis label}.
+    """
     figure, axes = grid(len(names), columns=min(len(names), 3), size=4, aspect=0.75)
     styles = ["-", "--", ":", "-."]
     for ax, name in zip(axes, names):
@@ -170,15 +221,15 @@ def curves(histories, names, labels=None, x="epoch"):
     return figure
 
 
-def show_map(ax, values, title=""):
-    """A map (h, w) in [0, 1] by itself, cell by cell."""
+def show_map(ax: Axes, values: Array, title: str = "") -> Axes:
+    """A map (h, w) in [0, 1] without its image, cell by cell."""
     ax.imshow(values, extent=(0, 1, 1, 0), vmin=0, vmax=1)
     ax.set(title=title, xticks=[], yticks=[])
     return ax
 
 
-def chequer(cells):
-    """A map (cells, cells) to be moved: 4 × 4 squares, the upper left one bright."""
+def chequer(cells: int) -> Tensor:
+    """A test pattern (cells, cells): 4 × 4 squares, with a bright one at the upper left."""
     size = max(cells // 4, 1)
     row = torch.arange(cells) // size
     values = 0.25 + 0.35 * ((row[:, None] + row) % 2)
@@ -186,8 +237,11 @@ def chequer(cells):
     return values
 
 
-def show_frame(ax, theta, color=ORANGE):
-    """On a picture, the frame that theta (2, 3) shows of it; a dot at its upper left."""
+def show_frame(ax: Axes, theta: Tensor, color: str = ORANGE) -> None:
+    """Outline what of the image on `ax` `warp` by theta (2, 3) shows.
+
+    A dot marks the upper left corner of the result.
+    """
     corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])  # as theta takes them
     ends = ((corners @ theta[:, :2].T + theta[:, 2] + 1) / 2).numpy()
     for old in [*ax.patches, *ax.lines]:
@@ -198,25 +252,34 @@ def show_frame(ax, theta, color=ORANGE):
     ax.set(xlim=(0.5 - reach, 0.5 + reach), ylim=(0.5 + reach, 0.5 - reach))
 
 
-def augmented(image, moved, moved_map, sound_1, sound_2, theta, config, figure=None):
-    """A clip and what a batch gets of it; a figure that is given shows this one now.
+def augmented(
+    image: Tensor,
+    transformed: Tensor,
+    transformed_map: Tensor,
+    sound_1: Tensor,
+    sound_2: Tensor,
+    theta: Tensor,
+    config: AudioConfig,
+    figure: Figure | None = None,
+) -> Figure:
+    """A clip before and after augmentation. A given figure is updated to show it.
 
-    image, moved (3, S, S); moved_map (h, w); sound_1, sound_2 (1, F, T),
-    before and after; theta (2, 3).
+    image and transformed (3, S, S); transformed_map (h, w); spectrograms sound_1
+    (before) and sound_2 (after), (1, F, T); theta (2, 3).
     """
-    pictures = [to_pixels(image), to_pixels(moved), moved_map.numpy(),
-                sound_1[0].numpy(), sound_2[0].numpy()]
+    panels = [to_pixels(image), to_pixels(transformed), transformed_map.numpy(),
+              sound_1[0].numpy(), sound_2[0].numpy()]
     if figure is None:
         figure = plt.figure(figsize=(9.5, 6))
         axes = figure.subplot_mosaic("AABBCC;DDDEEE", height_ratios=(1.3, 1))
-        show_image(axes["A"], pictures[0], "the clip; framed, what is shown")
-        show_image(axes["B"], pictures[1], "image: T_app, then T_geo")
-        show_map(axes["C"], pictures[2], "map: T_geo alone")
-        show_spectrogram(axes["D"], pictures[3], config, "the clip's sound")
-        show_spectrogram(axes["E"], pictures[4], config, "sound: T_mix, then T_mask")
-        for name in "DE":  # few ticks: they take most of the time of drawing
+        show_image(axes["A"], panels[0], "image; outlined: what T_geo shows")
+        show_image(axes["B"], panels[1], "image: T_app, then T_geo")
+        show_map(axes["C"], panels[2], "map: T_geo only")
+        show_spectrogram(axes["D"], panels[3], config, "spectrogram of the sound")
+        show_spectrogram(axes["E"], panels[4], config, "spectrogram: T_mix, then T_mask")
+        for name in "DE":  # few ticks: they take most of the drawing time
             axes[name].set(xticks=[0, config.seconds], yticks=[0, config.n_mels])
-    for ax, pixels in zip(figure.axes, pictures):
+    for ax, pixels in zip(figure.axes, panels):
         ax.images[0].set_data(pixels)
     for ax in figure.axes[3:]:
         ax.images[0].set_clim(config.silence, float(sound_1.max()))
@@ -224,43 +287,59 @@ def augmented(image, moved, moved_map, sound_1, sound_2, theta, config, figure=N
     return figure
 
 
-def pseudo_mask(image, response, epsilon, tau, figure=None):
-    """A map, its pseudo-mask (eq. 5), and its cells as P of eq. 6 counts them.
+def pseudo_mask(
+    image: Tensor,
+    response: Tensor,
+    epsilon: float,
+    tau: float,
+    figure: Figure | None = None,
+) -> Figure:
+    """A response map, its pseudo-mask (eq. 5), and its cells as P weights them (eq. 6).
 
-    image (3, S, S), response (h, w). A figure that is given shows this one now.
+    image (3, S, S), response (h, w). A given figure is updated to show them.
     """
     z = (response - epsilon) / tau
     mask, cells = z.sigmoid().numpy(), response.flatten()
-    shares = F.logsigmoid(z).flatten().softmax(0) * cells.numel()
-    counts = [np.histogram(cells, 40, (0, 1), weights=w)[0] for w in (None, shares)]
+    weights = F.logsigmoid(z).flatten().softmax(0) * cells.numel()
+    counts = [np.histogram(cells, 40, (0, 1), weights=w)[0] for w in (None, weights)]
     if figure is None:
         figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), width_ratios=(1, 1, 1.5))
-        show_heatmap(axes[0], image, response, "the map S")
-        show_heatmap(axes[1], image, mask, "its mask m")
+        show_heatmap(axes[0], image, response, "response map S")
+        show_heatmap(axes[1], image, mask, "pseudo-mask m")
         for count, color in zip(counts, ("0.8", GREEN)):
             axes[2].stairs(count, np.linspace(0, 1, 41), fill=True, color=color)
         axes[2].axvline(epsilon, color=BLACK, ls="--", label="ε")
         axes[2].axvline(0, color=ORANGE, lw=3, label="P")
-        axes[2].set(xlabel="cosine", ylabel="cells", xlim=(0, 1))
+        axes[2].set(xlabel="cosine", ylabel="number of cells", xlim=(0, 1))
         axes[2].legend(loc="upper left")
     ax = figure.axes[2]
     figure.axes[1].images[-1].set_data(mask)
-    for count, steps in zip(counts, ax.patches):
-        steps.set_data(count)
+    histograms = [patch for patch in ax.patches if isinstance(patch, StepPatch)]
+    for count, histogram in zip(counts, histograms):
+        histogram.set_data(count)
     mean = weighted_mean(response, z).item()
     for at, line in zip((epsilon, mean), ax.lines):
         line.set_xdata([at, at])
-    ax.set(title=f"all cells (grey), as P counts them: P = {mean:.2f}",
+    ax.set(title=f"cells (grey), weighted by m (green): P = {mean:.2f}",
            ylim=(0, 1.1 * max(count.max() for count in counts)))
     return figure
 
 
-def pairs(images, spectrograms, similarity, config, low, high, title="", roles=None,
-          names=None):
-    """Similarity (N, N, h, w) as a table of maps: pictures down, sounds across.
+def pairs(
+    images: Tensor,
+    spectrograms: Tensor,
+    similarity: Tensor,
+    config: AudioConfig,
+    low: float,
+    high: float,
+    title: str = "",
+    roles: Mapping[tuple[int, int], str] | None = None,
+    names: Sequence[Any] | None = None,
+) -> Figure:
+    """Similarity (N, N, h, w) as a table of maps, with a row per image, a column per sound.
 
-    names: N, of what sounds. roles: {(i, j): colour} frames the map of image i with sound j; by default the
-    pairs that belong together are framed.
+    names: N names of the sounding objects. roles: {(i, j): colour of the frame around
+    the map of image i and sound j}; by default, the maps of paired clips are framed.
     """
     count = len(images)
     roles = {(i, i): ORANGE for i in range(count)} if roles is None else roles
@@ -276,36 +355,45 @@ def pairs(images, spectrograms, similarity, config, low, high, title="", roles=N
         axes[i + 1, 0].set_ylabel(names[i])
         for j in range(count):
             ax = axes[i + 1, j + 1]
-            drawn = ax.imshow(similarity[i, j].detach().cpu().numpy(), vmin=low, vmax=high)
+            heat = ax.imshow(similarity[i, j].detach().cpu().numpy(), vmin=low, vmax=high)
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set(color=roles.get((i, j), "white"), lw=4)
-    figure.colorbar(drawn, ax=axes, label="cosine", shrink=0.6, aspect=30)
+    figure.colorbar(heat, ax=axes, label="cosine", shrink=0.6, aspect=30)
     figure.suptitle(title)
     return figure
 
 
-def two_ways(image, moved, map_1, moved_map, map_2, inside):
-    """Equation 9 as a picture: map, then move, above; move, then map, below.
+def two_ways(
+    image: Tensor,
+    transformed: Tensor,
+    map_1: Tensor,
+    transformed_map: Tensor,
+    map_2: Tensor,
+    in_frame: Tensor,
+) -> Figure:
+    """Equation 9 as a diagram: the transform of the map above, the map of it below.
 
-    image and moved (3, S, S) in [0, 1]; map_1 = Φ(I), moved_map = T(Φ(I)) and
-    map_2 = Φ(T(I)), all (h, w). Last, the difference on the cells `inside` (h, w).
+    image I and transformed = T(I), (3, S, S) in [0, 1]; map_1 = Φ(I), transformed_map =
+    T(Φ(I)) and map_2 = Φ(T(I)), all (h, w). The difference is shown where in_frame
+    (h, w), bool, is true.
     """
     figure = plt.figure(figsize=(11, 5))
     axes = figure.subplot_mosaic("IMTD;IAPD", width_ratios=(1, 1, 1, 1.15))
     span = {"low": map_1.min().item(), "high": map_1.max().item()}
-    show_image(axes["I"], image, "the picture I")
-    show_image(axes["A"], moved, "T(I)")
-    show_heatmap(axes["M"], image, map_1, "its map Φ(I)", **span)
-    show_heatmap(axes["T"], moved, moved_map, "T(Φ(I))", **span)
-    show_heatmap(axes["P"], moved, map_2, "Φ(T(I))", **span)
-    gap = (map_2 - moved_map).detach().masked_fill(~inside, torch.nan)
+    show_image(axes["I"], image, "image I")
+    show_image(axes["A"], transformed, "transformed image T(I)")
+    show_heatmap(axes["M"], image, map_1, "response map Φ(I)", **span)
+    show_heatmap(axes["T"], transformed, transformed_map, "T(Φ(I))", **span)
+    show_heatmap(axes["P"], transformed, map_2, "Φ(T(I))", **span)
+    gap = (map_2 - transformed_map).detach().masked_fill(~in_frame, torch.nan)
     reach = gap.nan_to_num().abs().max().item() or 1.0
-    drawn = axes["D"].imshow(gap, cmap=SIGNED, vmin=-reach, vmax=reach)
+    difference = axes["D"].imshow(gap, cmap=SIGNED, vmin=-reach, vmax=reach)
     axes["D"].set(title="Φ(T(I)) − T(Φ(I))", xticks=[], yticks=[], facecolor="0.75")
-    figure.colorbar(drawn, ax=axes["D"], label="cosine", orientation="horizontal",
+    figure.colorbar(difference, ax=axes["D"], label="cosine", orientation="horizontal",
                     shrink=0.8)
-    for (start, end), height in zip(("IM", "MT", "IA", "AP"), (0.8, 0.5, 0.2, 0.5)):
+    arrows = (("I", "M", 0.8), ("M", "T", 0.5), ("I", "A", 0.2), ("A", "P", 0.5))
+    for start, end, height in arrows:
         figure.add_artist(ConnectionPatch(
             (1.03, height), (-0.05, 0.5), "axes fraction", "axes fraction",
             axesA=axes[start], axesB=axes[end], arrowstyle="-|>", mutation_scale=16,

@@ -1,51 +1,55 @@
-"""The file picker of notebook 06: choose a video, and see the heatmap over it.
+"""The video widget of notebook 06: choose a video, and see its heatmap.
 
     >>> video_picker(model, folders=["."])
 
-A path is chosen or typed, not uploaded: JupyterLab's server drops a connection that
-sends it more than 10 MB at once, and a video is read here where it lies.
+A path is chosen or typed, not uploaded: JupyterLab's server drops connections that
+send it more than 10 MB at once.
 """
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets
 
 from sslnb.localise.video import heat_video
+from sslnb.model import SoundLocaliser
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
-MADE = ".heat.mp4"  # how the name of a result ends
+MADE = ".heat.mp4"  # suffix of the result
 LARGEST = 50_000_000  # bytes of a video that is sent to the browser
 WIDTH = 480  # pixels, of the video on the page
 
 
-def videos_in(folders):
-    """Videos in folders, by name; those that were made here are left out."""
+def videos_in(folders: Iterable[str | Path]) -> list[str]:
+    """The videos in folders, sorted by name, without the results of this widget."""
     paths = (path for folder in folders for path in sorted(Path(folder).iterdir()))
     return [str(path) for path in paths
             if path.suffix.lower() in SUFFIXES and not path.name.endswith(MADE)]
 
 
-def video_picker(model, folders=(".",), fps=5):
-    """Choose a video, press the button: the model's heatmap over it, with its sound.
+def video_picker(
+    model: SoundLocaliser, folders: Iterable[str | Path] = (".",), fps: int | None = 5
+) -> ipywidgets.VBox:
+    """Choose a video and press the button to see the model's heatmap over it.
 
-    folders: whose videos are offered; any other path may be typed. fps: frames a
-    second that are kept, at most, unless another number is chosen. `name.mp4`
-    becomes `name.heat.mp4` in the same folder, with its poster `name.heat.png`.
+    folders: their videos are offered; any other path can be typed. fps: the first
+    choice of how many frames per second to keep at most; None keeps all. `name.mp4`
+    becomes `name.heat.mp4` in the same folder, with a poster `name.heat.png`.
 
     Returns a box with `controls` (path, fps), `button`, `progress`, `view` (the
-    video), `status` and `made`, the localise.video.Summary of what is shown or None.
+    video), `status`, and `made`, the localise.video.Summary of the video or None.
     """
     controls = {
         "path": ipywidgets.Combobox(
             options=videos_in(folders), description="video", ensure_option=False,
-            placeholder="choose one, or type a path", continuous_update=False,
+            placeholder="choose a video, or type a path", continuous_update=False,
             layout=ipywidgets.Layout(width="26rem")),
         "fps": ipywidgets.Dropdown(
             options=[("1", 1), ("2", 2), ("5", 5), ("10", 10), ("all", None)],
             value=fps, description="frames / s", layout=ipywidgets.Layout(width="11rem")),
     }
-    button = ipywidgets.Button(description="Make the heatmap", button_style="primary")
+    button = ipywidgets.Button(description="Compute heatmap", button_style="primary")
     progress = ipywidgets.IntProgress(
         layout=ipywidgets.Layout(width="26rem", visibility="hidden"))
     status = ipywidgets.HTML()
@@ -62,34 +66,35 @@ def video_picker(model, folders=(".",), fps=5):
             yield frame
             progress.value += 1
 
-    def tell(text):
+    def report(text):
         status.value = html.escape(text)
 
     def make(_=None):
         box.made, view.layout.display = None, "none"
-        given = controls["path"].value.strip()
-        if not given:
-            return tell("Which video? Choose one above, or type its path.")
-        path = Path(given).expanduser()
+        typed = controls["path"].value.strip()
+        if not typed:
+            return report("Which video? Choose one above, or type its path.")
+        path = Path(typed).expanduser()
         if not path.is_file():
-            return tell(f"✗ there is no video {path}")
+            return report(f"✗ there is no video {path}")
         button.disabled, progress.layout.visibility = True, "visible"
-        tell(f"Reading {path.name} …")
+        report(f"Reading {path.name} …")
         try:
             found = heat_video(model, path, path.with_suffix(MADE),
                                controls["fps"].value, count)
         except (OSError, ValueError) as error:
-            return tell(f"✗ {error}")
+            return report(f"✗ {error}")
         except KeyboardInterrupt:
-            return tell("Stopped: nothing is written.")
+            return report("Stopped; nothing was written.")
         finally:
             button.disabled, progress.layout.visibility = False, "hidden"
         box.made = found
-        told = (f"{found.frames:,} frames, {found.seconds:.1f} s; dark is a cosine of "
-                f"{found.low:.2f}, bright of {found.high:.2f}. It is in {found.out}")
+        summary = (f"{found.frames:,} frames, {found.seconds:.1f} s; cosines from "
+                   f"{found.low:.2f} (dark) to {found.high:.2f} (bright). "
+                   f"Saved as {found.out}")
         if found.out.stat().st_size > LARGEST:
-            return tell(f"{told}; it is too large to be shown here")
-        tell(told)
+            return report(f"{summary}; it is too large to show here")
+        report(summary)
         view.value, view.layout.display = found.out.read_bytes(), ""
 
     button.on_click(make)

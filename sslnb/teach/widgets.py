@@ -1,13 +1,14 @@
-"""The controls of notebooks 03, 04 and 06: response maps, moved by sliders.
+"""The widgets of notebooks 03, 04 and 06: response maps under sliders.
 
     >>> pseudo_masks(image, response)   # 03: ε and τ of equation 5
-    >>> equivariance(model, clips)      # 04: turn, scale and flip a picture
-    >>> heatmaps(model, clips)          # 06: a picture, a sound and a threshold
+    >>> equivariance(model, clips)      # 04: rotate, scale and flip an image
+    >>> heatmaps(model, clips)          # 06: an image, a sound and a threshold
 
-Those of notebook 02 are in `augment_widget.py`.
+The widget of notebook 02 is in `augment_widget.py`.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import ipywidgets
@@ -16,17 +17,21 @@ import numpy as np
 import torch
 from IPython.display import Audio
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from sslnb import augment, localise
+from sslnb.data.clips import Clips
 from sslnb.data.media import MEAN, STD, normalise, spectrogram
 from sslnb.losses import equivariance_loss
-from sslnb.model import respond
+from sslnb.model import SoundLocaliser, respond
 from sslnb.teach import plot
+
+BILINEAR = Image.Resampling.BILINEAR
 
 
 @contextmanager
-def listening(model):
-    """The model in eval mode and without gradients; afterwards as it was."""
+def evaluating(model: SoundLocaliser) -> Iterator[None]:
+    """Run a block in eval mode without gradients, then restore the model's mode."""
     was_training = model.training
     model.eval()
     try:
@@ -39,11 +44,13 @@ def listening(model):
 # --- pseudo-masks (notebook 03) -----------------------------------------------
 
 
-def pseudo_masks(image, response, epsilon=0.65, tau=0.03):
-    """Move ε and τ: the pseudo-mask m of a map (eq. 5), and which cells P counts.
+def pseudo_masks(
+    image: Tensor, response: Tensor, epsilon: float = 0.65, tau: float = 0.03
+) -> ipywidgets.VBox:
+    """The pseudo-mask m of a map (eq. 5) and the cells that P weights, by ε and τ.
 
     image (3, S, S) in [0, 1] or uint8; response (h, w), its map. Returns a box with
-    `controls` (epsilon, tau), `view` (the picture) and `figure`.
+    `controls` (epsilon, tau), `view` (the image of the figure) and `figure`.
     """
     controls = {
         "epsilon": ipywidgets.FloatSlider(
@@ -53,8 +60,7 @@ def pseudo_masks(image, response, epsilon=0.65, tau=0.03):
             description="τ"),
     }
     figure = plot.pseudo_mask(image, response, epsilon, tau)
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")  # the panels stay; laying out takes longest
+    plot.freeze_layout(figure)
     plt.close(figure)
     width, height = figure.canvas.get_width_height()
     view = ipywidgets.Image(format="png", width=width, height=height)
@@ -74,19 +80,28 @@ def pseudo_masks(image, response, epsilon=0.65, tau=0.03):
 
 # --- equivariance (notebook 04) -----------------------------------------------
 
-MOVE_PANEL = 212  # pixels a side of each of the four pictures of `equivariance`
+SIDE = 212  # pixels a side of each of the four panels of `equivariance`
 LINE = 24  # pixels: the title above each
-MOVE_TITLES = ("the picture", "moved picture", "its map, moved along",
-               "map of the moved picture")
+TITLES = ("image I", "transformed: T(I)", "transformed map: T(Φ(I))",
+          "map of T(I): Φ(T(I))")
 
 
-def move_panels(image, moved, map_1, map_2, inside, low, high):
-    """Four pictures side by side, PNG bytes: I, T(I), T(Φ(I)) and Φ(T(I)).
+def transform_panels(
+    image: Tensor,
+    transformed: Tensor,
+    transformed_map: Tensor,
+    map_2: Tensor,
+    in_frame: Tensor,
+    low: float,
+    high: float,
+) -> bytes:
+    """Four panels side by side, as PNG: I, T(I), T(Φ(I)) and Φ(T(I)).
 
-    image, moved (3, S, S) in [0, 1]; map_1 (moved along) and map_2 (h, w), coloured
-    from low to high over the moved picture; cells not `inside` (h, w) stay dark.
+    image I and transformed = T(I), (3, S, S) in [0, 1]; transformed_map = T(Φ(I)) and
+    map_2 = Φ(T(I)), (h, w), coloured from `low` to `high` over T(I). Cells that are
+    not in_frame (h, w) stay dark.
     """
-    side = MOVE_PANEL
+    side = SIDE
     canvas = Image.new("RGB", (4 * side + 3 * 8, side + LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     colours = plt.get_cmap(plot.MAP)
@@ -96,33 +111,33 @@ def move_panels(image, moved, map_1, map_2, inside, low, high):
         return Image.fromarray(pixels).resize((side, side), how)
 
     dark = Image.new("RGB", (side, side), (40, 40, 40))
-    mask = enlarge(inside.float().numpy(), Image.NEAREST)
-    panels = [enlarge(x.clamp(0, 1).permute(1, 2, 0).numpy(), Image.BILINEAR)
-              for x in (image, moved)]
-    for response in (map_1, map_2):
-        share = ((response - low) / max(high - low, 1e-6)).clamp(0, 1)
-        heat = enlarge(colours(share.numpy())[..., :3], Image.BILINEAR)
+    mask = enlarge(in_frame.float().numpy(), Image.Resampling.NEAREST)
+    panels = [
+        enlarge(x.clamp(0, 1).permute(1, 2, 0).numpy(), BILINEAR)
+        for x in (image, transformed)
+    ]
+    for response in (transformed_map, map_2):
+        level = ((response - low) / max(high - low, 1e-6)).clamp(0, 1)
+        heat = enlarge(colours(level.numpy())[..., :3], BILINEAR)
         panels.append(Image.composite(Image.blend(panels[1], heat, 0.6), dark, mask))
-    for k, (panel, title) in enumerate(zip(panels, MOVE_TITLES)):
+    for k, (panel, title) in enumerate(zip(panels, TITLES)):
         draw.text((k * (side + 8), 2), title, "black", font)
         canvas.paste(panel, (k * (side + 8), LINE))
     return plot.png(canvas)
 
 
-def equivariance(model, clips):
-    """Turn, scale and flip a picture: its map moved along, and the map of it moved.
+def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
+    """Rotate, scale and flip an image: its transformed map, and the map of the result.
 
-    model: SoundLocaliser; clips: data.Clips. Maps of the pictures as they are, and
-    the sounds, are computed once, here.
+    The sounds, and the maps of the images before the transform, are computed once.
 
     Returns a box with `controls` (scene, angle in degrees, scale of the content,
-    flip), `view` (the pictures), `status`, and `loss`, L_geo of what is shown.
+    flip), `view` (the panels), `status`, and `loss`, the L_geo of what is shown.
     """
     device = next(model.parameters()).device
     images = normalise(clips.images.to(device))  # (N, 3, S, S)
-
     sounds = spectrogram(clips.waves.to(device), model.config.audio)
-    with listening(model):
+    with evaluating(model):
         a = model.embed_audio(sounds)  # (N, C)
         maps = torch.einsum("bchw,bc->bhw", model.embed_image(images), a).cpu()
     controls = {
@@ -137,7 +152,7 @@ def equivariance(model, clips):
         "flip": ipywidgets.Checkbox(value=False, description="flip"),
     }
     view = ipywidgets.Image(
-        format="png", width=4 * MOVE_PANEL + 3 * 8, height=MOVE_PANEL + LINE)
+        format="png", width=4 * SIDE + 3 * 8, height=SIDE + LINE)
     status = ipywidgets.HTML()
     box = ipywidgets.VBox([
         ipywidgets.HBox([controls["scene"], controls["flip"]]),
@@ -152,22 +167,22 @@ def equivariance(model, clips):
             torch.tensor([math.radians(now["angle"])]),
             torch.tensor([-1.0 if now["flip"] else 1.0]),
         )
-        moved = augment.warp(images[n : n + 1], theta.to(device))
+        transformed = augment.warp(images[n : n + 1], theta.to(device))
         map_1 = maps[n : n + 1]  # (1, h, w)
-        with listening(model):
-            map_2 = respond(model.embed_image(moved), a[n : n + 1])[0].cpu()
-        inside = augment.warp(torch.ones_like(map_1), theta) > 1 - 1e-3
+        with evaluating(model):
+            map_2 = respond(model.embed_image(transformed), a[n : n + 1])[0].cpu()
+        in_frame = augment.warp(torch.ones_like(map_1), theta) > 1 - 1e-3
         box.loss = equivariance_loss(map_1, map_2, theta).item()
         std, mean = torch.tensor(STD)[:, None, None], torch.tensor(MEAN)[:, None, None]
-        view.value = move_panels(
-            clips.images[n] / 255, moved[0].cpu() * std + mean,
-            augment.warp(map_1, theta)[0], map_2[0], inside[0],
+        view.value = transform_panels(
+            clips.images[n] / 255, transformed[0].cpu() * std + mean,
+            augment.warp(map_1, theta)[0], map_2[0], in_frame[0],
             map_1.min().item(), map_1.max().item(),
         )
         status.value = (
             f"♪ {clips.labels[n]}. <b>L<sub>geo</sub> = {box.loss:.4f}</b>; the map's "
-            f"own variance is {map_1.var(correction=0):.4f}. "
-            f"{1 - inside.float().mean():.0%} of the cells (dark) do not count."
+            f"spatial variance is {map_1.var(correction=0):.4f}. "
+            f"{1 - in_frame.float().mean():.0%} of the cells are out of frame (dark)."
         )
 
     for control in controls.values():
@@ -179,16 +194,22 @@ def equivariance(model, clips):
 
 # --- heatmaps (notebook 06) ---------------------------------------------------
 
-PANEL = 300  # pixels a side of each of the two pictures of `heatmaps`
+PANEL = 300  # pixels a side of each of the two panels of `heatmaps`
 
 
-def heat_panels(image, p, boxes, quantile=0.5, show="map"):
-    """Two pictures side by side, PNG bytes: as it is, and with what the map says.
+def heat_panels(
+    image: Tensor,
+    p: Tensor,
+    boxes: Sequence[Sequence[float]],
+    quantile: float = 0.5,
+    show: str = "map",
+) -> bytes:
+    """Two panels side by side, as PNG: the image, and its heatmap or mask.
 
-    image (3, S, S) uint8; p (224, 224) in [0, 1]; boxes, normalised. show: "map"
-    lays p over the picture and circles its peak; "mask" colours what lies above
-    the quantile, blue inside the boxes and vermilion outside of them, and yellow
-    what it misses of them.
+    image (3, S, S) uint8; p (224, 224), its map in [0, 1]; boxes in normalised
+    coordinates. show="map" lays p over the image and circles its peak. show="mask"
+    colours the pixels where p is above the quantile, blue in the boxes and vermilion
+    outside, and yellow the pixels of the boxes where it is not.
     """
     def paint(pixels, color, at):
         color = torch.tensor([int(color[k : k + 2], 16) for k in (1, 3, 5)])
@@ -196,10 +217,10 @@ def heat_panels(image, p, boxes, quantile=0.5, show="map"):
 
     def enlarge(pixels):
         pixels = pixels.round().to(torch.uint8).numpy()
-        return Image.fromarray(pixels).resize((PANEL, PANEL), Image.BILINEAR)
+        return Image.fromarray(pixels).resize((PANEL, PANEL), BILINEAR)
 
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
-    plain = Image.fromarray(pixels).resize((localise.SIZE,) * 2, Image.BILINEAR)
+    plain = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    plain = plain.resize((localise.SIZE, localise.SIZE), BILINEAR)
     pixels = torch.from_numpy(np.array(plain)).float()  # (224, 224, 3)
     if show == "mask":
         mask, truth = above(p, quantile), localise.boxes_to_truth(boxes) > 0
@@ -211,7 +232,7 @@ def heat_panels(image, p, boxes, quantile=0.5, show="map"):
         colors = torch.from_numpy(plt.get_cmap(plot.MAP)(p.numpy())[..., :3]).float()
         pixels = 0.4 * pixels + 0.6 * 255 * colors
     canvas = Image.new("RGB", (2 * PANEL + 8, PANEL), "white")
-    for x, panel in ((0, plain.resize((PANEL, PANEL), Image.BILINEAR)),
+    for x, panel in ((0, plain.resize((PANEL, PANEL), BILINEAR)),
                      (PANEL + 8, enlarge(pixels))):
         draw = ImageDraw.Draw(panel)
         for box in boxes:
@@ -227,33 +248,32 @@ def heat_panels(image, p, boxes, quantile=0.5, show="map"):
     return plot.png(canvas)
 
 
-def above(p, quantile):
-    """Mask of p (224, 224) above its own quantile; 0.5 is the protocol's median."""
+def above(p: Tensor, quantile: float) -> Tensor:
+    """Mask of p (224, 224) above its quantile; 0.5 is the protocol's median."""
     rank = min(int(p.numel() * quantile), p.numel() - 1)
     return p > p.flatten().kthvalue(rank + 1).values
 
 
-def heatmaps(model, clips):
-    """Choose a picture and a sound, move the threshold: map, mask and cIoU.
+def heatmaps(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
+    """Map, mask and cIoU of any image with any sound, at any threshold.
 
-    model: SoundLocaliser; clips: data.Clips. Everything is embedded once, here.
-    The truth is the box of what sounds in the picture's own clip, whichever sound
-    is chosen: with another sound, the map ought to leave it.
+    Images and sounds are embedded once. The ground truth is always the box of the
+    image's own clip, so with another sound the map should leave it.
 
-    Returns a box with `controls` (picture, sound: "own" or the number of a clip,
-    quantile, show: "map" or "mask"), `view` (the picture), `player`, `status` and
-    `ciou`, which gives the cIoU that is shown.
+    Returns a box with `controls` (image; sound: "own" or the number of a clip;
+    quantile; show: "map" or "mask"), `view` (the panels), `player`, `status` and
+    `ciou`, the cIoU of what is shown.
     """
     device = next(model.parameters()).device
-    with listening(model):
+    with evaluating(model):
         v = model.embed_image(normalise(clips.images.to(device)))  # (N, C, h, w)
         sounds = spectrogram(clips.waves.to(device), model.config.audio)
         responses = respond(v, model.embed_audio(sounds)).cpu()  # (N, N, h, w)
     truths = localise.truth_of(clips)
     names = [f"{n}: {label}" for n, label in enumerate(clips.labels)]
     controls = {
-        "picture": ipywidgets.Dropdown(
-            options=list(zip(names, range(len(clips)))), description="picture"),
+        "image": ipywidgets.Dropdown(
+            options=list(zip(names, range(len(clips)))), description="image"),
         "sound": ipywidgets.Dropdown(
             options=[("its own", "own"), *zip(names, range(len(clips)))],
             description="sound"),
@@ -266,18 +286,18 @@ def heatmaps(model, clips):
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
     status = ipywidgets.HTML()
     box = ipywidgets.VBox([
-        ipywidgets.HBox([controls["picture"], controls["sound"]]),
+        ipywidgets.HBox([controls["image"], controls["sound"]]),
         ipywidgets.HBox([controls["quantile"], controls["show"]]),
         view, status, player,
     ])
 
-    def heard():
+    def sound_index():
         sound = controls["sound"].value
-        return controls["picture"].value if sound == "own" else sound
+        return controls["image"].value if sound == "own" else sound
 
     def render(_=None):
-        n, quantile = controls["picture"].value, controls["quantile"].value
-        response = responses[n, heard()]
+        n, quantile = controls["image"].value, controls["quantile"].value
+        response = responses[n, sound_index()]
         p, truth = localise.resize(response[None])[0], truths[n]
         mask = above(p, quantile)
         box.ciou = localise.mask_ciou(mask[None], truth[None])[0].item()
@@ -287,23 +307,23 @@ def heatmaps(model, clips):
             clips.images[n], p, clips.boxes[n], quantile, controls["show"].value
         )
         status.value = (
-            f"♪ {clips.labels[heard()]}, asked of the picture of: {clips.labels[n]} "
-            f"(white box, {truth.mean():.0%} of the frame)<br>"
+            f"♪ {clips.labels[sound_index()]}, on the image of: {clips.labels[n]} "
+            f"(white box, {truth.mean():.0%} of the image)<br>"
             f"cosines {response.min():.2f} to {response.max():.2f}; peak "
-            f"{'inside' if peak else 'outside of'} the box<br>"
-            f"mask {mask.float().mean():.0%} of the frame; <b>cIoU {box.ciou:.3f}</b>, "
-            f"{'a success' if box.ciou >= 0.5 else 'no success'} at 0.5; best of any "
-            f"half-image mask {best:.3f}"
+            f"{'inside' if peak else 'outside'} the box<br>"
+            f"mask {mask.float().mean():.0%} of the image; <b>cIoU {box.ciou:.3f}</b>, "
+            f"{'a success' if box.ciou >= 0.5 else 'a failure'} at 0.5; oracle upper "
+            f"bound {best:.3f}"
         )
 
     def play(_=None):
-        wave = clips.waves[heard()] / 32768
+        wave = clips.waves[sound_index()] / 32768
         rate = model.config.audio.sample_rate
         player.value = Audio(wave.numpy(), rate=rate, normalize=False).data
 
     for control in controls.values():
         control.observe(render, "value")
-    for name in ("picture", "sound"):
+    for name in ("image", "sound"):
         controls[name].observe(play, "value")
     box.controls, box.view, box.player, box.status = controls, view, player, status
     render()

@@ -1,4 +1,4 @@
-"""What the exercises say to every kind of answer. New exercises are covered too."""
+"""What the exercises say about every kind of answer, of new exercises too."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,15 @@ MISTAKES = [
 ]
 
 
-def moved(value, by=1.0):
-    """The same answer, every number of it wrong."""
+def shifted(value, by=1.0):
+    """The same answer with every number wrong."""
     if isinstance(value, dict):
-        return {key: moved(part, by) for key, part in value.items()}
+        return {key: shifted(part, by) for key, part in value.items()}
     return torch.as_tensor(value).double() + by
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_the_truth_is_right(name):
+def test_the_right_function_is_right(name):
     assert verdict(name, EXERCISES[name].truth) == (True, "right")
 
 
@@ -30,7 +30,7 @@ def test_every_mistake_gets_its_own_message(name, message):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_there_are_mistakes_to_tell_and_inputs_that_repeat(name):
+def test_mistakes_have_messages_and_inputs_repeat(name):
     exercise = EXERCISES[name]
     assert 2 <= len(exercise.mistakes) <= 6
     assert all(len(message) > 15 for message in exercise.mistakes)
@@ -53,33 +53,33 @@ def test_a_stub_is_not_filled_in_yet(name, stub):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_an_exception_is_told(name):
+def test_an_exception_is_reported(name):
     def divides(*arguments):
         return 1 / 0
 
     right, sentence = verdict(name, divides)
     assert not right
-    assert sentence == "it stops with ZeroDivisionError: division by zero"
+    assert sentence == "it raises ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_the_wrong_number_of_arguments_is_told(name):
+def test_a_wrong_number_of_arguments_is_reported(name):
     right, sentence = verdict(name, lambda: 1.0)
-    assert not right and sentence.startswith("it stops with TypeError")
+    assert not right and sentence.startswith("it raises TypeError")
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_numbers_that_are_a_little_or_much_off_are_wrong(name):
+def test_values_that_differ_a_little_or_a_lot_are_wrong(name):
     for by in (1e-2, 1.0, 1e6, float("nan"), float("inf")):
         right, sentence = verdict(
-            name, lambda *a: moved(EXERCISES[name].truth(*a), by)
+            name, lambda *a: shifted(EXERCISES[name].truth(*a), by)
         )
         assert not right and sentence
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_rounding_is_forgiven(name):
-    answer = verdict(name, lambda *a: moved(EXERCISES[name].truth(*a), 1e-6))
+def test_rounding_errors_are_accepted(name):
+    answer = verdict(name, lambda *a: shifted(EXERCISES[name].truth(*a), 1e-6))
     assert answer == (True, "right")
 
 
@@ -94,7 +94,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", EXERCISES)
 @pytest.mark.parametrize("kind", ODD)
-def test_any_other_answer_is_told_what_was_needed(name, kind):
+def test_for_any_other_answer_the_message_says_what_is_needed(name, kind):
     right, sentence = verdict(name, lambda *_: ODD[kind])
     assert not right and "need" in sentence
 
@@ -104,7 +104,7 @@ def test_a_right_answer_may_carry_a_gradient_or_be_wrong_with_one(name):
     def grow(value, by):
         if isinstance(value, dict):
             return {key: grow(part, by) for key, part in value.items()}
-        return moved(value, by).requires_grad_()
+        return shifted(value, by).requires_grad_()
 
     truth = EXERCISES[name].truth
     assert verdict(name, lambda *a: grow(truth(*a), 0)) == (True, "right")
@@ -114,7 +114,7 @@ def test_a_right_answer_may_carry_a_gradient_or_be_wrong_with_one(name):
 @pytest.mark.parametrize("name", EXERCISES)
 def test_an_answer_that_writes_into_its_arguments_is_judged_by_what_it_returns(name):
     def writes(*arguments, by):
-        answer = moved(EXERCISES[name].truth(*arguments), by)
+        answer = shifted(EXERCISES[name].truth(*arguments), by)
         for argument in arguments:
             if isinstance(argument, torch.Tensor):
                 argument.zero_()
@@ -130,7 +130,7 @@ def test_a_right_answer_may_be_an_array_a_list_or_a_double():
         assert verdict("weighted_mean", lambda s, z: kind(truth(s, z)))[0]
 
 
-def test_a_wrong_number_is_told_with_its_place_and_what_it_should_be():
+def test_a_wrong_value_is_reported_with_its_index_and_the_right_value():
     truth = EXERCISES["weighted_mean"].truth
 
     def one_off(s, z):
@@ -151,7 +151,7 @@ def test_values_that_are_no_numbers_are_counted_as_wrong():
     assert not right and sentence.startswith("100% of its values differ; nan")
 
 
-def test_a_wrong_shape_is_told():
+def test_a_wrong_shape_is_reported():
     answer = verdict("weighted_mean", lambda s, z: s)
     assert answer == (False, "its shape is (2, 3, 4); need (2,)")
 

@@ -1,4 +1,4 @@
-"""The augmentation widget, driven without a browser: set values, look at what shows."""
+"""The augmentation widget, without a browser: set the controls, check the figure."""
 
 import dataclasses
 import io
@@ -36,11 +36,11 @@ from sslnb.teach.augment_widget import (
     to_draws,
 )
 
-SIZE = 48  # the pictures' side
+SIZE = 48  # of the images, in pixels
 
 
 def make_clips(count=5, size=SIZE, samples=LAPTOP_AUDIO.samples):
-    """Random pictures; tones of a pitch each, clip 0 and 3 of nearly the same."""
+    """Random images; a tone each, those of clips 0 and 3 of nearly the same pitch."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, 3, size, size), generator=generator)
     pitch = torch.tensor([440.0, 1000.0, 2000.0, 450.0, 3000.0])[:count, None]
@@ -60,7 +60,7 @@ def shared():
 
 @pytest.fixture
 def box(shared):
-    """The widget, every control as at first."""
+    """The widget with every control at its first value."""
     box = shared[1]
     box.controls["clip"].value = 0
     box.controls["seed"].value = 0
@@ -73,7 +73,7 @@ def values(box):
 
 
 def shown(box):
-    """What is in the figure: image, moved, map, sound before and after."""
+    """The figure's image before and after, map, and spectrogram before and after."""
     return [np.asarray(ax.images[0].get_array()) for ax in box.figure.axes]
 
 
@@ -82,27 +82,27 @@ def pixels(box):
 
 
 def batch_of_one(clips, seed, n):
-    """Moved image, spectrogram before mixing and masks' draw, straight from the classes."""
+    """Transformed image, theta and masks, straight from the transforms' classes."""
     generator = torch.Generator().manual_seed(seed)
     appearance = Appearance(sigma=(0.1 * SIZE / 224, 2.0 * SIZE / 224))
     look = appearance.draw(1, generator)
     theta = Geometric().draw(1, generator)
     bands = Mask().draw(1, generator)
     image = apply_appearance(clips.images[n : n + 1] / 255, look)
-    moved = warp(normalise(image), theta)[0]
+    transformed = warp(normalise(image), theta)[0]
     std, mean = torch.tensor(STD)[:, None, None], torch.tensor(MEAN)[:, None, None]
-    return moved * std + mean, theta, bands
+    return transformed * std + mean, theta, bands
 
 
-def test_at_first_everything_is_as_it_is(shared, box):
+def test_at_first_the_clip_is_unchanged(shared, box):
     clips, _ = shared
     assert values(box) == AS_IT_IS
-    image, moved, chequer, sound, heard = shown(box)
+    image, image_2, chequer, sound, sound_2 = shown(box)
     right = clips.images[0].permute(1, 2, 0).numpy() / 255
     np.testing.assert_allclose(image, right, atol=1e-6)
-    np.testing.assert_allclose(moved, right, atol=1e-4)
+    np.testing.assert_allclose(image_2, right, atol=1e-4)
     np.testing.assert_allclose(chequer, plot.chequer(12), atol=1e-5)
-    np.testing.assert_array_equal(sound, heard)
+    np.testing.assert_array_equal(sound, sound_2)
     np.testing.assert_allclose(sound, spectrogram(clips.waves[:1])[0, 0])
 
 
@@ -112,19 +112,19 @@ def test_at_first_everything_is_as_it_is(shared, box):
     ("shrink", True, 2), ("angle", 30.0, 2), ("flip", True, 2), ("time", (0.5, 1.0), 4),
     ("frequency", (10.0, 20.0), 4), ("alpha", 0.5, 4),
 ])
-def test_every_control_changes_its_panel_and_the_picture(box, name, value, panel):
+def test_every_control_changes_its_panels_and_the_image(box, name, value, panel):
     before, panels = box.view.value, [x.copy() for x in shown(box)]
     box.controls[name].value = value
     assert box.view.value != before
     now = shown(box)
-    moves = {1: {1}, 2: {1, 2}, 4: {4}}[panel]  # what is moved, is moved in both
+    changed = {1: {1}, 2: {1, 2}, 4: {4}}[panel]  # T_geo changes the image and the map
     for k in range(5):
-        assert np.array_equal(now[k], panels[k]) == (k not in moves), k
+        assert np.array_equal(now[k], panels[k]) == (k not in changed), k
     box.controls[name].value = AS_IT_IS[name]
     assert box.view.value == before
 
 
-def test_the_place_of_a_crop_matters_where_there_is_room(box):
+def test_the_position_of_a_crop_matters_where_there_is_room(box):
     before = box.view.value
     box.controls["x"].value = 1.0
     assert box.view.value == before  # a crop of the whole frame cannot move
@@ -157,18 +157,18 @@ def test_redraw_sets_every_control_to_what_a_batch_draws(shared, box, seed):
     assert box.controls["seed"].value == seed
     generator = torch.Generator().manual_seed(seed)
     assert values(box) == draw_settings(generator, SIZE)
-    # the picture is the one that the classes' own draws and apply functions make
-    moved, theta, bands = batch_of_one(clips, seed, 0)
-    _, seen, chequer, sound, heard = shown(box)
-    right = moved.permute(1, 2, 0).numpy().clip(0, 1)
-    np.testing.assert_allclose(seen, right, atol=2e-4)
+    # the figure shows what the classes' draws and apply functions give
+    transformed, theta, bands = batch_of_one(clips, seed, 0)
+    _, image_2, chequer, sound, sound_2 = shown(box)
+    right = transformed.permute(1, 2, 0).numpy().clip(0, 1)
+    np.testing.assert_allclose(image_2, right, atol=2e-4)
     right = warp(plot.chequer(12)[None], theta)[0]
     np.testing.assert_allclose(chequer, right, atol=1e-4)
     sounds = spectrogram(clips.waves)
     alpha = box.controls["alpha"].value
     mixed = (1 - alpha) * sounds[:1] + alpha * sounds[3:4]
     np.testing.assert_allclose(
-        heard, apply_mask(mixed, bands, LAPTOP_AUDIO.silence)[0, 0], atol=1e-5)
+        sound_2, apply_mask(mixed, bands, LAPTOP_AUDIO.silence)[0, 0], atol=1e-5)
 
 
 def test_draws_of_many_seeds_survive_the_controls():
@@ -189,7 +189,7 @@ def test_draws_of_many_seeds_survive_the_controls():
 
 
 def test_controls_can_hold_every_draw(box):
-    """A slider clamps without a word what it cannot hold."""
+    """A slider silently clamps values out of its range."""
     for seed in range(300):
         settings = draw_settings(torch.Generator().manual_seed(seed), SIZE)
         for name, value in settings.items():
@@ -201,13 +201,13 @@ def test_controls_can_hold_every_draw(box):
 
 def test_a_seed_can_be_typed_and_gives_the_same_again(box):
     box.controls["seed"].value = 41
-    first, picture = values(box), box.view.value
+    first, figure = values(box), box.view.value
     box.reset.click()
-    assert values(box) == AS_IT_IS and box.view.value != picture
+    assert values(box) == AS_IT_IS and box.view.value != figure
     box.controls["seed"].value = 40
     assert values(box) != first
     box.redraw.click()
-    assert values(box) == first and box.view.value == picture
+    assert values(box) == first and box.view.value == figure
 
 
 def test_redraw_renders_once(box, monkeypatch):
@@ -222,14 +222,14 @@ def test_redraw_renders_once(box, monkeypatch):
 
 def test_another_clip_shows_and_plays_another(shared, box):
     clips, _ = shared
-    picture, wave = box.view.value, box.player.value
+    figure, wave = box.view.value, box.player.value
     box.controls["clip"].value = 2
-    assert box.view.value != picture and box.player.value != wave
+    assert box.view.value != figure and box.player.value != wave
     np.testing.assert_allclose(shown(box)[0], clips.images[2].permute(1, 2, 0) / 255)
     assert "♪ c" in box.status.value
 
 
-def heard_by_the_player(box):
+def played(box):
     wave, rate = soundfile.read(io.BytesIO(box.player.value), dtype="float32")
     assert rate == LAPTOP_AUDIO.sample_rate
     return wave
@@ -238,11 +238,11 @@ def heard_by_the_player(box):
 def test_the_player_gives_the_wave_mixed_with_the_most_similar_other_clip(shared, box):
     clips, _ = shared
     waves = clips.waves.numpy() / 32768
-    np.testing.assert_allclose(heard_by_the_player(box), waves[0], atol=1e-4)
+    np.testing.assert_allclose(played(box), waves[0], atol=1e-4)
     assert "mixed with clip 3 (d)" in box.status.value
     box.controls["alpha"].value = 0.65
     right = 0.35 * waves[0] + 0.65 * waves[3]
-    np.testing.assert_allclose(heard_by_the_player(box), right, atol=1e-4)
+    np.testing.assert_allclose(played(box), right, atol=1e-4)
 
 
 def test_masks_do_not_touch_the_player(box):
@@ -251,28 +251,28 @@ def test_masks_do_not_touch_the_player(box):
     assert box.player.value == wave
 
 
-def test_status_tells_how_much_of_the_map_comes_from_outside(box):
-    assert "0% of the map comes from outside" in box.status.value
+def test_status_says_how_much_of_the_map_is_out_of_frame(box):
+    assert "0% of the map's cells are out of frame" in box.status.value
     box.controls["shrink"].value = True
-    assert "75% of the map comes from outside" in box.status.value
+    assert "75% of the map's cells are out of frame" in box.status.value
 
 
-def test_outside_is_the_mean_colour_since_inputs_are_normalised(box):
+def test_out_of_frame_pixels_have_the_mean_colour_since_inputs_are_normalised(box):
     box.controls["shrink"].value = True
     np.testing.assert_allclose(shown(box)[1][0, 0], MEAN, atol=1e-5)
 
 
-def test_the_frame_is_drawn_where_theta_looks(box):
+def test_the_outline_is_what_theta_shows(box):
     box.controls["shrink"].value = True
     (frame,) = box.figure.axes[0].patches
     np.testing.assert_allclose(frame.get_xy()[:4],
                                [(-0.5, -0.5), (1.5, -0.5), (1.5, 1.5), (-0.5, 1.5)])
     box.controls["flip"].value = True
-    (frame,) = box.figure.axes[0].patches  # the one before is gone
+    (frame,) = box.figure.axes[0].patches  # the one before is removed
     np.testing.assert_allclose(frame.get_xy()[0], (1.5, -0.5))  # its upper left
 
 
-def test_the_picture_is_a_png_of_the_figure_and_no_figure_is_left_open(box):
+def test_the_view_is_a_png_of_the_figure_and_no_figure_is_left_open(box):
     assert pixels(box).shape[2] == 3 and pixels(box).shape[1] == 760
     assert plt.get_fignums() == []
 
@@ -283,9 +283,9 @@ def test_apply_settings_leaves_its_inputs_alone():
     image = clips.images[0] / 255
     before = image.clone(), sounds.clone()
     settings = draw_settings(torch.Generator().manual_seed(3), SIZE)
-    moved, chequer, heard = apply_settings(settings, image, sounds[0], sounds[1])
+    image_2, chequer, sound_2 = apply_settings(settings, image, sounds[0], sounds[1])
     assert torch.equal(image, before[0]) and torch.equal(sounds, before[1])
-    assert moved.shape == image.shape and heard.shape == sounds[0].shape
+    assert image_2.shape == image.shape and sound_2.shape == sounds[0].shape
     assert chequer.shape == (12, 12)
 
 

@@ -1,4 +1,4 @@
-"""The controls of notebook 06, moved without a browser."""
+"""The heatmap widget of notebook 06, without a browser."""
 
 import io
 import re
@@ -33,7 +33,7 @@ def box(model, clips):
 
 @pytest.fixture(scope="module")
 def maps(model, clips):
-    """Responses (picture, sound, h, w), by the model's own two encoders."""
+    """Response maps (image, sound, h, w) from the model's encoders."""
     with torch.no_grad():
         v = model.embed_image(normalise(clips.images))
         a = model.embed_audio(spectrogram(clips.waves, model.config.audio))
@@ -52,24 +52,24 @@ def right_half(box):
     return pixels(box)[:, widgets.PANEL + 8 :]
 
 
-def test_it_starts_with_the_first_picture_its_own_sound_and_the_median(box):
+def test_it_starts_with_the_first_image_its_own_sound_and_the_median(box):
     values = {name: control.value for name, control in box.controls.items()}
-    assert values == {"picture": 0, "sound": "own", "quantile": 0.5, "show": "map"}
+    assert values == {"image": 0, "sound": "own", "quantile": 0.5, "show": "map"}
     assert pixels(box).shape == (widgets.PANEL, 2 * widgets.PANEL + 8, 3)
 
 
 @pytest.mark.parametrize("name, value", [
-    ("picture", 2), ("sound", 1), ("show", "mask"),
+    ("image", 2), ("sound", 1), ("show", "mask"),
 ])
-def test_every_control_changes_the_picture(box, name, value):
+def test_every_control_changes_the_view(box, name, value):
     before = box.view.value
     box.controls[name].value = value
     assert box.view.value != before
-    box.controls[name].value = {"picture": 0, "sound": "own", "show": "map"}[name]
+    box.controls[name].value = {"image": 0, "sound": "own", "show": "map"}[name]
     assert box.view.value == before
 
 
-def test_the_threshold_moves_the_mask_and_the_score_but_not_the_map(box):
+def test_the_threshold_changes_the_mask_and_the_score_but_not_the_map(box):
     before = box.view.value, box.status.value
     box.controls["quantile"].value = 0.8
     assert box.view.value == before[0] and box.status.value != before[1]
@@ -84,14 +84,14 @@ def test_at_the_median_the_score_is_the_protocols(box, clips, maps):
     truth = localise.truth_of(clips)
     for n in range(len(clips)):
         for m in range(len(clips)):
-            box.controls["picture"].value, box.controls["sound"].value = n, m
+            box.controls["image"].value, box.controls["sound"].value = n, m
             expected = localise.ciou(maps[n, m][None], truth[n][None])[0].item()
             assert box.ciou == pytest.approx(expected, abs=1e-4)
             assert shown_ciou(box) == pytest.approx(expected, abs=6e-4)
 
 
 def test_its_own_sound_is_the_sound_of_that_number(box):
-    box.controls["picture"].value = 3
+    box.controls["image"].value = 3
     own = box.view.value, box.ciou, box.player.value
     box.controls["sound"].value = 3
     assert (box.view.value, box.ciou, box.player.value) == own
@@ -104,18 +104,18 @@ def test_at_another_quantile_the_score_is_that_of_its_mask(box, clips, maps):
     truth = localise.boxes_to_truth(clips.boxes[0]) > 0
     expected = (mask & truth).sum() / (mask | truth).sum()
     assert box.ciou == pytest.approx(expected.item(), abs=1e-3)
-    assert "mask 10% of the frame" in box.status.value
+    assert "mask 10% of the image" in box.status.value
 
 
 def test_the_ends_of_the_threshold_are_nearly_everything_and_nearly_nothing(box):
     box.controls["quantile"].value = 0
-    assert "mask 100% of the frame" in box.status.value
+    assert "mask 100% of the image" in box.status.value
     box.controls["quantile"].value = box.controls["quantile"].max
-    assert "mask 1% of the frame" in box.status.value
+    assert "mask 1% of the image" in box.status.value
 
 
 def test_the_mask_is_painted_where_it_is(box, clips, maps):
-    """Blue inside the box, vermilion outside: counted on the picture's own pixels."""
+    """Blue inside the box, vermilion outside: counted on the image's own pixels."""
     p = localise.resize(maps[0, 0][None])[0]
     mask = widgets.above(p, 0.5).numpy()
     truth = localise.boxes_to_truth(clips.boxes[0]).numpy() > 0
@@ -132,11 +132,11 @@ def test_the_mask_is_painted_where_it_is(box, clips, maps):
     assert warm[mask & truth].mean() < -20
 
 
-def test_the_player_plays_what_is_heard(box, clips):
+def test_the_player_has_the_chosen_sound(box, clips):
     for sound in ("own", 2):
         box.controls["sound"].value = sound
         wave, rate = soundfile.read(io.BytesIO(box.player.value), dtype="int16")
-        index = box.controls["picture"].value if sound == "own" else sound
+        index = box.controls["image"].value if sound == "own" else sound
         assert rate == 16_000
         assert np.abs(wave.astype(int) - clips.waves[index].numpy()).max() <= 1
         assert f"♪ {clips.labels[index]}" in box.status.value
@@ -160,7 +160,7 @@ def test_everything_is_embedded_once(model, clips, monkeypatch):
             model, name, lambda x, method=method: calls.append(len(x)) or method(x)
         )
     box = widgets.heatmaps(model, clips)
-    box.controls["picture"].value = 1
+    box.controls["image"].value = 1
     box.controls["sound"].value = 0
     assert calls == [len(clips), len(clips)]
 

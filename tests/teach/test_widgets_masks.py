@@ -1,4 +1,4 @@
-"""The controls of notebook 03, moved without a browser: ε and τ of a pseudo-mask."""
+"""The pseudo-mask widget of notebook 03, without a browser: ε and τ."""
 
 import io
 import math
@@ -58,7 +58,7 @@ def test_the_panels_show_what_the_sliders_say(clip, box, epsilon, tau):
     assert f"P = {mean:.2f}" in box.figure.axes[2].get_title()
 
 
-def test_a_mask_that_goes_dark_still_counts_the_highest_cells(clip, box):
+def test_a_mask_near_zero_still_weights_the_highest_cells(clip, box):
     before = shown(box)[-1]
     box.controls["epsilon"].value = 1.0
     mask, _, counted, _, mean = shown(box)
@@ -66,7 +66,7 @@ def test_a_mask_that_goes_dark_still_counts_the_highest_cells(clip, box):
     assert before < mean < clip[1].max()
 
 
-def test_every_move_draws_another_picture_and_back_again_the_same(box):
+def test_every_change_redraws_and_the_same_values_give_the_same_image(box):
     first = box.view.value
     box.controls["tau"].value = 0.3
     assert box.view.value != first
@@ -76,7 +76,7 @@ def test_every_move_draws_another_picture_and_back_again_the_same(box):
     assert pixels.shape[2] == 3 and pixels.std() > 10
 
 
-def test_it_starts_where_it_is_told_and_leaves_no_figure_open(clip):
+def test_it_starts_at_the_given_values_and_leaves_no_figure_open(clip):
     box = widgets.pseudo_masks(*clip, epsilon=0.4, tau=0.1)
     assert box.controls["epsilon"].value == 0.4
     assert box.controls["tau"].value == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""The file picker of notebook 06, without a browser: a real video in, a real one out."""
+"""The video widget of notebook 06, without a browser, on real videos."""
 
 import html
 import io
@@ -38,7 +38,7 @@ def shown(box):
     return html.unescape(box.status.value)
 
 
-def pictures(value):
+def streams(value):
     with av.open(io.BytesIO(value)) as container:
         kinds = {stream.type for stream in container.streams}
         return kinds, len(list(container.decode(video=0)))
@@ -53,20 +53,20 @@ def test_videos_are_offered_and_nothing_else(box, folder):
 
 @pytest.mark.parametrize("name", ["a.webm", "b clip.mp4"])
 @pytest.mark.parametrize("fps, count", [(2, 2), (None, 10)])
-def test_what_is_picked_is_made_and_shown(box, folder, name, fps, count):
+def test_the_chosen_video_gets_a_heatmap_and_is_shown(box, folder, name, fps, count):
     box.controls["path"].value = str(folder / name)
     box.controls["fps"].value = fps
     box.button.click()
     out = folder / (name.split(".")[0] + ".heat.mp4")
     assert box.made.out == out and out.with_suffix(".png").exists()
     assert bytes(box.view.value) == out.read_bytes()
-    assert pictures(box.view.value) == ({"video", "audio"}, count)
+    assert streams(box.view.value) == ({"video", "audio"}, count)
     assert box.view.layout.display == ""
     assert f"{count} frames" in shown(box) and str(out) in shown(box)
     assert not box.button.disabled and box.progress.layout.visibility == "hidden"
 
 
-def test_it_is_what_the_module_makes(box, model, folder):
+def test_the_result_is_that_of_heat_video(box, model, folder):
     box.controls["path"].value = str(folder / "b clip.mp4")
     box.button.click()
     out = folder / "other.mp4"
@@ -74,7 +74,7 @@ def test_it_is_what_the_module_makes(box, model, folder):
     assert (box.made.low, box.made.high) == (found.low, found.high)
 
 
-def test_its_progress_is_counted_twice_through(box, folder):
+def test_progress_counts_the_frames_twice(box, folder):
     seen = []
     box.progress.observe(lambda change: seen.append(change["new"]), "value")
     box.controls["path"].value = str(folder / "b clip.mp4")
@@ -87,7 +87,7 @@ def test_its_progress_is_counted_twice_through(box, folder):
     ("", "Which video?"), ("  ", "Which video?"), ("no-such.mp4", "no video"),
     ("c.mov", "no sound"), ("notes.txt", "notes.txt"), (".", "no video"),
 ])
-def test_what_cannot_be_made_is_told(box, folder, path, why):
+def test_videos_that_cannot_be_processed_are_reported(box, folder, path, why):
     box.controls["path"].value = str(folder / path) if path.strip() else path
     before = sorted(folder.iterdir())
     box.button.click()
@@ -96,7 +96,7 @@ def test_what_cannot_be_made_is_told(box, folder, path, why):
     assert sorted(folder.iterdir()) == before
 
 
-def test_what_is_told_is_no_markup(box, folder):
+def test_messages_are_escaped(box, folder):
     box.controls["path"].value = str(folder / "<b>bold.mp4")
     box.button.click()
     assert "<b>" not in box.status.value and "<b>bold.mp4" in shown(box)
