@@ -9,7 +9,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,31 +22,33 @@ from sslnb.data.media import fit_length
 
 @dataclass(frozen=True)
 class Clips:
-    """N pictures with their sounds and the truth.
+    """N images with their sounds and the ground truth.
 
     names, labels: N strings each; images (N, 3, S, S) uint8; waves (N, T) int16;
     boxes: for each clip its boxes, normalised (x0, y0, x1, y1); masks (N, 224, 224)
-    bool: the visible pixels of what sounds. Of real clips, a label or a clip's boxes
-    are None where they are not known, and so are the masks of all.
+    bool: the visible pixels of the sounding object. Of real clips, a label or a clip's
+    boxes are None where they are not known, and the masks are None.
     """
 
-    names: list
-    labels: list
+    names: list[str]
+    labels: list[str | None]
     images: torch.Tensor
     waves: torch.Tensor
-    boxes: list
+    boxes: list[tuple | None]
     masks: torch.Tensor | None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def part(self, rows):
+    def part(self, rows: slice) -> "Clips":
         """The clips of a slice; their tensors share this one's memory."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Clips(**{k: v if v is None else v[rows] for k, v in values.items()})
+        return Clips(
+            self.names[rows], self.labels[rows], self.images[rows], self.waves[rows],
+            self.boxes[rows], None if self.masks is None else self.masks[rows],
+        )
 
-    def fingerprint(self, sampled=48):
-        """What tells these clips from others, as {what: value} of JSON's types.
+    def fingerprint(self, sampled: int = 48) -> dict:
+        """What identifies these clips, as {what: value} of JSON's types.
 
         The number of clips, and digests of their names, of their boxes, and of each
         tensor: its shape, its dtype and `sampled` evenly spaced rows. Of clips on the
@@ -68,21 +71,22 @@ def _digest(content):
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def load_scenes(split, count=None, image_size=96, samples=48_000, seed=0,
-                progress=lambda scenes: scenes):
+def load_scenes(
+    split: str, count: int | None = None, image_size: int = 96, samples: int = 48_000,
+    seed: int = 0, progress: Callable = lambda scenes: scenes,
+) -> Clips:
     """`count` SoundStamps scenes of a split (all of `wild` by default) as Clips.
 
-    `samples` other than 48,000 tiles or cuts each wave; `progress` wraps the
-    iterator of scenes (`tqdm`, for one).
+    `samples` other than 48,000 repeats or crops each wave; `progress` wraps the iterator
+    of scenes (`tqdm`, for instance).
     """
     end = soundstamps.length(split)
-    if count is None and end is None:
+    count = end if count is None else count
+    if count is None:
         raise ValueError(f"{split} has no end: say how many scenes")
-    if count is not None and count < 1:
+    if count < 1:
         raise ValueError(f"count is {count}; need 1 or more scenes")
-    scenes = soundstamps.compose_many(
-        split, seed, count if count is not None else end, image_size, progress=progress
-    )
+    scenes = soundstamps.compose_many(split, seed, count, image_size, progress=progress)
     waves = torch.from_numpy(np.stack([scene.wave for scene in scenes]))
     return Clips(
         names=[f"{split}/{seed}/{index}" for index in range(len(scenes))],
@@ -98,20 +102,20 @@ def load_scenes(split, count=None, image_size=96, samples=48_000, seed=0,
 
 @dataclass(frozen=True)
 class Leaks:
-    """Test clips that training sees, in the order of the test list.
+    """Test clips that are seen in training, in the order of the test list.
 
-    clips: those that the training list holds; videos: those of whose source video it
-    holds any clip, so all of `clips` and those with another start.
+    clips: those that are in the training list; videos: those whose source video is in it
+    with any clip, so all of `clips` and others that start elsewhere.
     """
 
-    clips: tuple
-    videos: tuple
+    clips: tuple[str, ...]
+    videos: tuple[str, ...]
 
 
-def leaks(train, test):
-    """Leaks of a test list into a training list: names of clips, in any spelling.
+def leaks(train: Iterable[str], test: Iterable[str]) -> Leaks:
+    """Which clips of a test list leak into a training list; names in any spelling.
 
-    ValueError where either is one text and not a collection of names.
+    ValueError where either is a string and not a collection of names.
     """
     train, test = (_names(names) for names in (train, test))
     seen, videos = set(train), set(map(source_video, train))
@@ -121,17 +125,17 @@ def leaks(train, test):
     )
 
 
-def refuse_leaks(train, test, allow=False):
+def refuse_leaks(train: Iterable[str], test: Iterable[str], allow: bool = False) -> Leaks:
     """The Leaks of a test list into a training list; ValueError where a clip leaks.
 
-    With `allow` they are only returned. So are other clips of one source video: two
-    VGG-SS clips share theirs with the paper's own training list.
+    With `allow` they are only returned. Other clips of the same source video are never
+    refused: two VGG-SS clips share theirs with the paper's own training list.
     """
-    test = _names(test)
-    found = leaks(train, test)
+    names = _names(test)
+    found = leaks(train, names)
     if found.clips and not allow:
         raise ValueError(
-            f"{len(found.clips):,} of the {len(test):,} test clips are in the training "
+            f"{len(found.clips):,} of the {len(names):,} test clips are in the training "
             f"list, {', '.join(found.clips[:3])} among them: scores on them would say "
             "nothing. Train on a list without them, or go on deliberately with "
             "allow=True and say so beside the scores"

@@ -1,11 +1,11 @@
-"""What a video gives: its centre frame and its sound, decoded by FFmpeg (notebook 01).
+"""A video's centre frame and its sound, decoded by FFmpeg (appendix A1).
 
     >>> image, wave = read_clip("-0jeONf82dE_000021.mp4")
     >>> image.size, wave.shape
     ((640, 360), (160000,))
 
-PyAV's, on one thread. Every packet is read, which tells whether all of the file is
-there; of the pictures only those are decoded that the centre frame needs.
+Through PyAV, on one thread. Every packet is read, which shows whether the file is
+complete; of the frames only those are decoded that the centre frame depends on.
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ from av.stream import Disposition
 from PIL import Image
 
 RATE = 16_000  # Hz
-SHORTEST = 1.0  # s: with less picture or less sound than this, a clip is too short
-MISSING = 0.25  # s: with more than this gone of what its header says, truncated
-SKIPPING = ("h264", "hevc")  # decoders that can be told so from packet to packet
+SHORTEST = 1.0  # s: a clip with less video or less sound than this is too short
+MISSING = 0.25  # s: a file that ends earlier than its header says by more is truncated
+SKIPPING = ("h264", "hevc")  # decoders that can skip frames on which no other depends
 
 # Why a video gives no clip
 NO_VIDEO, NO_AUDIO = "no video track", "no audio track"
@@ -26,20 +26,22 @@ TRUNCATED, UNDECODABLE, TOO_SHORT = "truncated", "undecodable", "too short"
 
 
 class ClipError(ValueError):
-    """A video of which no clip can be made: `reason` is one of five, `detail` says it."""
+    """A video that gives no clip: `reason` is one of five, `detail` says what was found."""
 
-    def __init__(self, video, reason, detail):
+    def __init__(self, video: str | Path, reason: str, detail: str):
         super().__init__(f"{video}: {reason}: {detail}")
         self.reason, self.detail = reason, detail
 
 
-def read_clip(video, size=None):
+def read_clip(
+    video: str | Path, size: int | None = None
+) -> tuple[Image.Image, np.ndarray]:
     """Centre frame, an RGB Pillow image, and sound, (T,) int16 at 16 kHz, of a video.
 
-    The frame is the one on show when half of the video track has played, turned as
-    the file asks for; `size` caps its shorter side, in pixels, and keeps its shape.
-    The sound is the whole track, stereo averaged; more channels are mixed with
-    FFmpeg's weights. ClipError says what a video lacks.
+    The frame is the one shown when half of the video track has played, rotated as the
+    file says; `size` caps its shorter side, in pixels, and keeps its aspect ratio. The
+    sound is the complete track: stereo is averaged, more channels are mixed with FFmpeg's
+    weights. ClipError says why a video gives no clip.
     """
     video = Path(video).absolute()  # FFmpeg takes "a:b.mp4" for a protocol
     if not video.is_file():
@@ -54,10 +56,10 @@ def read_clip(video, size=None):
             image = _centre(container, picture, packets[picture.index])
             wave = _sound(container, sound, packets[sound.index])
         except av.FFmpegError as error:
-            raise ClipError(video, UNDECODABLE, error.strerror) from error
+            raise ClipError(video, UNDECODABLE, str(error.strerror)) from error
     if size is not None and size < min(image.size):
         scale = size / min(image.size)
-        image = image.resize([round(scale * side) for side in image.size], Image.BILINEAR)
+        image = image.resize([round(scale * side) for side in image.size], Image.Resampling.BILINEAR)
     return image, wave
 
 
@@ -76,7 +78,7 @@ def _unopened(video, error):
 
 
 def _tracks(container):
-    """The best track of pictures, the best of sound, {index of a track: its packets}."""
+    """The best video track, the best audio track, {index of a track: its packets}."""
     packets = {stream.index: [] for stream in container.streams}
     for packet in read_packets(container):
         packets[packet.stream.index].append(packet)

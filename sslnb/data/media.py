@@ -1,7 +1,7 @@
-"""Pictures and sounds as the model's inputs (notebook 01).
+"""Images and sounds as the model's inputs (notebook 01).
 
-Reading is Pillow's, libsndfile's and FFmpeg's work, resampling and mel filters are
-torchaudio's; this file fixes the choices and refuses what it cannot make right.
+Pillow, libsndfile and FFmpeg read; torchaudio resamples and has the mel filters. This
+file fixes the choices, and refuses what would give a wrong input.
 
     >>> image = load_image("dog.jpg", size=96)        # (3, 96, 96) in [0, 1]
     >>> wave = load_audio("dog.ogg", LAPTOP_AUDIO)    # (48000,) in [-1, 1]
@@ -13,16 +13,18 @@ import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 import torchaudio
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from sslnb.data.decode import read_sound
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as the release normalises
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as in the released code
 STD = (0.229, 0.224, 0.225)
 # How far floats may go beyond [0, 1] and [-1, 1]. Bicubic resizing overshoots an edge
 # by 0.19 and a corner by 0.41; images normalised for a network go further. Lossy codecs
@@ -39,7 +41,7 @@ class AudioConfig:
 
     Bands of power are 10 log10(max(power, 1e-10)); then `floor` dB becomes 0 and
     `floor + span` dB becomes 1 (span 1, floor 0: plain decibels).
-    `silence` is what no sound at all reads after that: the value that masks fill in.
+    `silence` is the value of silence after that, which masks fill in.
     """
 
     sample_rate: int = 16_000  # Hz
@@ -55,12 +57,12 @@ class AudioConfig:
     normalized: bool = False  # divide power by that of the window, Σ w²
 
     @property
-    def samples(self):
+    def samples(self) -> int:
         return round(self.sample_rate * self.seconds)
 
     @property
-    def silence(self):
-        """What no sound at all reads in a spectrogram."""
+    def silence(self) -> float:
+        """The value of silence in a spectrogram."""
         value = (-100.0 - self.floor) / self.span
         return max(value, 0.0) if self.clip else value
 
@@ -73,19 +75,18 @@ RELEASE_AUDIO = AudioConfig(
 )
 
 
-def load_image(path, size, resample="bilinear"):
-    """A picture, squashed to a square, as (3, size, size) in [0, 1].
+def load_image(path: str | Path, size: int, resample: str = "bilinear") -> Tensor:
+    """An image, squashed to a square, as (3, size, size) in [0, 1].
 
-    Greyscale becomes RGB, transparency is laid on white, a camera's rotation
-    tag is obeyed. Squashed, not cropped: the boxes of the benchmarks are given
-    in shares of the whole frame. resample: "bilinear" or, as the release does,
-    "bicubic". OSError names a file that cannot be read.
+    Greyscale becomes RGB, transparency is laid on white, and a camera's rotation tag is
+    obeyed. Squashed, not cropped: the boxes of the benchmarks are normalised by the whole
+    frame. resample: "bilinear" or, as in the released code, "bicubic". OSError names a file that cannot be read.
     """
     if size < 1:
         raise ValueError(f"size is {size}; need 1 or more pixels")
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode == "F":
                 raise ValueError("its pixels are floats; save it with 8 or 16 bits")
             if image.mode.startswith("I"):  # 16-bit greyscale, of either byte order
@@ -99,29 +100,28 @@ def load_image(path, size, resample="bilinear"):
                 (size, size), Image.Resampling[resample.upper()]
             )
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no picture at {path}") from error
+        raise FileNotFoundError(f"no image at {path}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OSError(
-            f"{path} is damaged or no picture that can be read: {error}"
+            f"{path} is damaged or not an image that can be read: {error}"
         ) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
 
-def load_audio(path, config=LAPTOP_AUDIO):
-    """A sound as (config.samples,): channels averaged, resampled, cut or tiled.
+def load_audio(path: str | Path, config: AudioConfig = LAPTOP_AUDIO) -> Tensor:
+    """A sound as a wave (config.samples,): mono, resampled, cropped or repeated.
 
-    A longer file gives its middle; a shorter one is repeated, as the release
-    does. wav, flac, ogg, mp3 and what else libsndfile reads; m4a, mp4, webm
-    and what else FFmpeg reads, of which the best sound track. Silence stays
-    silence. OSError names a file that cannot be read,
-    ValueError one with no samples, with samples that are not numbers or far
+    A longer file gives its middle; a shorter one is repeated, as in the released code.
+    Reads wav, flac, ogg, mp3 and whatever else libsndfile reads; and m4a, mp4, webm and
+    whatever else FFmpeg reads, of which it takes the best sound track. Silence stays
+    silence. OSError names a file that cannot be read, ValueError one with no samples, with samples that are not numbers or far
     beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
     """
     try:
         wave, rate = _read_audio(path)
     except (OSError, soundfile.LibsndfileError, ValueError) as error:
         raise OSError(
-            f"{path} is missing, damaged or no sound that libsndfile or FFmpeg reads "
+            f"{path} is missing, damaged or not a sound that libsndfile or FFmpeg reads "
             f"(wav, flac, ogg, mp3, m4a, mp4 and others): {error}"
         ) from error
     if len(wave) == 0:
@@ -148,8 +148,8 @@ def _read_audio(path):
     return read_sound(path)
 
 
-def fit_length(wave, samples):
-    """The middle `samples` of a wave (…, T), repeated first if it is shorter."""
+def fit_length(wave: Tensor, samples: int) -> Tensor:
+    """The middle `samples` of a wave (…, T), which is repeated first if it is shorter."""
     length = wave.shape[-1]
     if length == 0:
         raise ValueError("the wave holds no samples")
@@ -160,10 +160,10 @@ def fit_length(wave, samples):
     return wave[..., start : start + samples]
 
 
-def check_images(images):
-    """Refuse what are no images (B, 3, H, W), floats in [0, 1] or uint8.
+def check_images(images: Tensor) -> None:
+    """Refuse anything but images (B, 3, H, W), floats in [0, 1] or uint8.
 
-    Floats may overshoot to `PIXELS`. TypeError for what is no tensor, ValueError for
+    Floats may overshoot to `PIXELS`. TypeError for anything but a tensor, ValueError for
     another shape, dtype or range, and for what is not finite. The host waits for a GPU.
     """
     _check_type(images, "images", torch.uint8)
@@ -207,11 +207,11 @@ def _mel(config, device):
         ).to(device)
 
 
-def spectrogram(waves, config=LAPTOP_AUDIO):
+def spectrogram(waves: Tensor, config: AudioConfig = LAPTOP_AUDIO) -> Tensor:
     """Waves (B, samples), float in [-1, 1] or int16, to (B, 1, n_mels, frames).
 
-    Floats may overshoot to `SAMPLES`. TypeError for what is no tensor, ValueError for
-    another shape, length, dtype or range, and for samples that are not finite.
+    Floats may overshoot to `SAMPLES`. TypeError for anything but a tensor, ValueError
+    for another shape, length, dtype or range, and for samples that are not finite.
     """
     _check_type(waves, "waves", torch.int16)
     if waves.ndim != 2 or waves.shape[1] != config.samples:
@@ -228,11 +228,11 @@ def spectrogram(waves, config=LAPTOP_AUDIO):
     return (scaled.clamp(min=0) if config.clip else scaled)[:, None]
 
 
-def normalise(images):
+def normalise(images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range.
 
-    ValueError for another shape or dtype. The range is not looked at, since training
-    would wait for the GPU in every step: `SoundLocaliser.fit`, and so `predict`, does.
+    ValueError for another shape or dtype. The range is not checked, since training would
+    wait for the GPU in every step; `SoundLocaliser.fit`, and so `predict`, checks it.
     """
     _check_type(images, "images", torch.uint8)
     _check_shape(images)

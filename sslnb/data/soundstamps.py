@@ -3,19 +3,20 @@
 A scene is a photograph of one sounding object and up to two silent ones on a
 background, with three seconds of the sounding object's recording. Everything
 about a scene follows from (split, seed, index) by integer arithmetic, so it is
-the same in every process and on every machine, and its truth is exact.
+the same in every process and on every machine, and its ground truth is exact.
 
     >>> scene = compose("test", seed=0, index=3, size=96)
     >>> scene.image.shape, scene.wave.shape, scene.mask.shape
     ((96, 96, 3), (48000,), (224, 224))
 
-Sizes of objects follow VGG-SS. All objects of a scene follow one law, so that
+Sizes of objects follow VGG-SS. All objects of a scene are drawn alike, so that
 neither size, place nor order tells which of them sounds: only the sound does.
 """
 
 import csv
 import json
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,12 +32,12 @@ ROOT = DATA / "soundstamps"
 SPLITS = ("train", "val", "test", "unseen", "open", "wild")
 RATE = 16_000  # Hz
 SECONDS = 3
-CANVAS = 224  # scenes are composed, and their truth is given, at this size
+CANVAS = 224  # scenes are composed, and their ground truth given, at this size
 # The smallest photographs are 100 px, so a scene holds no more detail than
 # this many pixels across: object and background are equally sharp at any size.
 DETAIL = 112
 
-# Share of the frame that the truth of VGG-SS covers, as (quantile, share);
+# Fraction of the image that VGG-SS's ground truth covers, as (quantile, fraction);
 # the two ends are ours.
 AREA = (
     (0, 0.012), (0.05, 0.033), (0.10, 0.054), (0.25, 0.121), (0.50, 0.253),
@@ -47,33 +48,33 @@ CENTRES = (0.44, 0.43, 0.56, 0.59)
 CROWDED = 0.75  # scenes above this quantile of size hold one object only
 SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
 LONGEST = 2.0  # an object's longer side in frames: at least half is in view
-HIDDEN = 0.35  # at most this share of an object's box is shared with any other
+HIDDEN = 0.35  # at most this fraction of an object's box lies behind any other
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene and its truth.
+    """One scene and its ground truth.
 
     image (size, size, 3) uint8; wave (48000,) int16 at 16 kHz; mask (224, 224)
-    bool, the visible pixels of the sounding object (of its boxes in `wild`);
-    boxes, normalised (x0, y0, x1, y1): one, or several in `wild`; objects, the
-    visible masks of all objects, the sounding one first; names of what was used.
+    bool, the visible pixels of the sounding object (in `wild`, of its boxes); boxes,
+    normalised (x0, y0, x1, y1): one, or in `wild` several; objects, the visible masks of
+    all objects, the sounding one first; the names of what was used.
     """
 
     image: np.ndarray
     wave: np.ndarray
     mask: np.ndarray
-    boxes: tuple
+    boxes: tuple[tuple[float, ...], ...]
     class_name: str
-    silent: tuple
-    objects: tuple
+    silent: tuple[str, ...]
+    objects: tuple[np.ndarray, ...]
     photo: str
     sound: str
     background: str
 
 
 @lru_cache
-def table(name, root=ROOT):
+def table(name: str, root: Path = ROOT) -> list[dict[str, str]]:
     """Rows of one of the tables: photos, sounds, backgrounds or wild."""
     path = Path(root) / f"{name}.tsv"
     if not path.exists():
@@ -85,13 +86,13 @@ def table(name, root=ROOT):
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def classes(split="train"):
+def classes(split: str = "train") -> list[str]:
     """Sorted names of the classes that sound in a split."""
     source = "wild" if check_split(split) == "wild" else "photos"
     return sorted({row["class"] for row in table(source) if _in(row, split)})
 
 
-def check_split(split):
+def check_split(split: str) -> str:
     """The split itself; ValueError where it is none of SPLITS."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
@@ -141,7 +142,7 @@ def _open_image(name):
 
 @lru_cache(maxsize=None)
 def _cutout(name):
-    """RGBA photograph, cut to its object; its edge one pixel in, and soft."""
+    """RGBA photograph, cropped to its object, whose edge is one pixel in, and soft."""
     image = ImageOps.expand(_open_image(name).convert("RGBA"), 3)  # room to fade
     alpha = image.getchannel("A")
     alpha = alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
@@ -165,31 +166,31 @@ def _sound(name):
     return wave
 
 
-def area_at(quantile):
-    """Share of the frame at a quantile of VGG-SS's sizes, piecewise linear."""
+def area_at(quantile: float) -> float:
+    """Fraction of the image at a quantile of VGG-SS's sizes, piecewise linear."""
     for (q0, s0), (q1, s1) in zip(AREA, AREA[1:]):
         if q0 <= quantile <= q1:
             return s0 + (s1 - s0) * (quantile - q0) / (q1 - q0)
     raise ValueError(f"quantile {quantile} is not in [0, 1]")
 
 
-def _extent(photo, share):
-    """Width and height in frames that show `share` of the frame; may exceed 1."""
+def _extent(photo, area):
+    """Normalised width and height that cover `area` of the image; may exceed 1."""
     width, height = _cutout(photo).size
-    scale = (share / (width * height)) ** 0.5
-    if scale * max(width, height) > 1:  # the longer side is cut by the frame
-        scale = share / min(width, height)
+    scale = (area / (width * height)) ** 0.5
+    if scale * max(width, height) > 1:  # the image cuts the longer side off
+        scale = area / min(width, height)
     return scale * width, scale * height
 
 
-def _draw_object(rng, split, share, taken=()):
-    """(class, photograph, extent) of an object that can show this share."""
+def _draw_object(rng, split, area, taken=()):
+    """(class, photograph, extent) of an object that can cover this area."""
     photos = _photos(split)
     names = sorted(set(photos) - set(taken))
     while True:
         name = rng.choice(names)
         photo = rng.choice(photos[name])
-        extent = _extent(photo, share)
+        extent = _extent(photo, area)
         if max(extent) <= LONGEST:
             return name, photo, extent
 
@@ -201,7 +202,7 @@ def _place(rng, extent):
 
 
 def _hidden(box, others):
-    """Largest share of what is in view of `box` that one of `others` covers."""
+    """Largest fraction of the visible part of `box` that one of `others` covers."""
     def overlap(a, b):
         sides = (min(a[k + 2], b[k + 2], 1) - max(a[k], b[k], 0) for k in (0, 1))
         width, height = (max(0, side) for side in sides)
@@ -216,8 +217,8 @@ def _layout(rng, split):
     crowd = 0 if quantile > CROWDED else rng.choice(SILENT)
     objects = [_draw_object(rng, split, area_at(quantile))]
     for _ in range(crowd):
-        share = area_at(CROWDED * rng.random())
-        objects.append(_draw_object(rng, split, share, [o[0] for o in objects]))
+        area = area_at(CROWDED * rng.random())
+        objects.append(_draw_object(rng, split, area, [o[0] for o in objects]))
     while True:
         for _ in range(20):
             boxes = [_place(rng, extent) for _, _, extent in objects]
@@ -229,10 +230,10 @@ def _layout(rng, split):
         objects.pop()  # they do not fit: one silent object fewer
 
 
-def _cut_square(rng, image):
-    """A square cut of a photograph, 0.4 to 1 of its shorter side, maybe flipped.
+def _crop_square(rng, image):
+    """A square crop of a photograph, 0.4 to 1 of its shorter side, maybe flipped.
 
-    At least DETAIL pixels: a smaller cut would be more blurred than the objects.
+    At least DETAIL pixels: a smaller one would be more blurred than the objects.
     """
     smallest = max(0.4, DETAIL / min(image.size))
     side = round(min(image.size) * rng.uniform(smallest, 1))
@@ -281,7 +282,7 @@ def _finish(rng, canvas, size):
 def _draw_wave(rng, split, class_name):
     """Three seconds of a recording of the class, and the file that it is from.
 
-    A longer recording is cut around its loudest moment, so that no clip is silent.
+    Of a longer recording an excerpt around its loudest moment, so that no clip is silent.
     """
     takes = _recordings(split)[class_name]
     name = rng.choice(takes[rng.choice(sorted(takes))])
@@ -297,19 +298,20 @@ def _draw_wave(rng, split, class_name):
     return (wave + _noise(rng, wave.shape, 60)).astype(np.int16), name
 
 
-def length(split):
-    """Number of scenes: None where there is no end (all but `wild`)."""
+def length(split: str) -> int | None:
+    """Number of scenes, or None where there is no end (in all splits but `wild`)."""
     return len(table("wild")) if check_split(split) == "wild" else None
 
 
-def compose(split, seed, index, size):
+def compose(split: str, seed: int, index: int, size: int) -> Scene:
     """The scene (split, seed, index) at `size` × `size` pixels.
 
     Raises ValueError for an unknown split, a negative number or, in `wild`, an
     index past the last photograph; OSError names a file that is damaged.
     """
-    if check_split(split) == "wild" and index >= length("wild"):
-        raise ValueError(f"index {index}: wild has {length('wild')} photographs")
+    end = length(split)
+    if end is not None and index >= end:
+        raise ValueError(f"index {index}: {split} has {end} photographs")
     if seed < 0 or index < 0 or size < 8:
         raise ValueError(f"seed {seed}, index {index} must be ≥ 0, size {size} ≥ 8")
     rng = random.Random(f"SoundStamps/{split}/{seed}/{index}")
@@ -319,7 +321,7 @@ def compose(split, seed, index, size):
 def _compose(rng, split, index, size):
     layout = _layout(rng, split)
     background = rng.choice(_backgrounds(split))
-    canvas = _cut_square(rng, _background(background))
+    canvas = _crop_square(rng, _background(background))
     masks = [None] * len(layout)
     for k in rng.sample(range(len(layout)), len(layout)):  # back to front
         painted = _paint(rng, canvas, layout[k][1], layout[k][2])
@@ -350,10 +352,13 @@ def _compose_wild(rng, split, index, size):
     )
 
 
-def compose_many(split, seed, count, size, start=0, progress=lambda scenes: scenes):
+def compose_many(
+    split: str, seed: int, count: int, size: int, start: int = 0,
+    progress: Callable = lambda scenes: scenes,
+) -> list[Scene]:
     """Scenes start … start + count - 1, composed on two threads, in order.
 
-    `progress` wraps the iterator (`tqdm`, for one).
+    `progress` wraps the iterator (`tqdm`, for instance).
     """
     with ThreadPoolExecutor(2) as pool:
         scenes = pool.map(

@@ -119,8 +119,8 @@ def test_order_labels_and_boxes_are_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    ("not json", "no JSON in it"),
-    ("", "no JSON in it"),
+    ("not json", "is not JSON"),
+    ("", "is not JSON"),
     ('{"a": 1}', 'found dict; need a list'),
     ("[]", "need a list"),
     ("[1]", "entry 0 is 1"),
@@ -132,8 +132,8 @@ def test_order_labels_and_boxes_are_the_files(tmp_path):
     ('[{"file": "a", "bbox": [[0, 0, "1", 1]]}]', "clip a: box"),
     ('[{"file": "a", "bbox": [[0, 0, null, 1]]}]', "clip a: box"),
     ('[{"file": "a", "bbox": [[0, 0, NaN, 1]]}]', "clip a: box .*nan"),
-    ('[{"file": "a", "bbox": [[10, 20, 120, 200]]}]', "clip a: box .*shares of the frame"),
-    ('[{"file": "a", "bbox": []}, {"file": "a", "bbox": []}]', "clip a stands there twice"),
+    ('[{"file": "a", "bbox": [[10, 20, 120, 200]]}]', "clip a: box .*normalised coordinates"),
+    ('[{"file": "a", "bbox": []}, {"file": "a", "bbox": []}]', "clip a is in it twice"),
 ])
 def test_wrong_json_names_the_file_and_the_clip(tmp_path, content, said):
     path = tmp_path / "vggss.json"
@@ -203,12 +203,12 @@ def test_votes_of_fewer_or_more_annotators_count_one_half_and_are_counted(tmp_pa
 
 
 @pytest.mark.parametrize("content, said", [
-    ("<a><bbox>", "a.xml: no XML in it"),
+    ("<a><bbox>", "a.xml is not XML"),
     ("<a><bbox><x>1</x></bbox></a>", r"a.xml: its <bbox> hold \[1\] values; need 4"),
     ("<a><bbox/></a>", r"a.xml: its <bbox> hold \[0\]"),
     ("<a><bbox>0 0 1 1</bbox><bbox>n 0 0 1 1</bbox></a>", r"\[4, 5\] values"),
     ("<a><bbox>0 0 one 1</bbox></a>", "a.xml: a <bbox> holds no numbers: .*one"),
-    ("<a><bbox>10 20 120 200</bbox></a>", "a.xml: clip a: box .*shares of the frame"),
+    ("<a><bbox>10 20 120 200</bbox></a>", "a.xml: clip a: box .*normalised coordinates"),
     ("<a/>", "no <bbox> in any of 1 .xml"),
 ])
 def test_wrong_xml_is_named(tmp_path, content, said):
@@ -220,7 +220,7 @@ def test_wrong_xml_is_named(tmp_path, content, said):
 def test_two_kinds_in_a_folder_are_refused(tmp_path):
     write_flickr(tmp_path, "f", [(0, 0, 128, 128)])
     write_release(tmp_path, "r", [(0, 0, 0.5, 0.5)])
-    with pytest.raises(ValueError, match="r.xml holds shares .* f.xml annotators' pixels"):
+    with pytest.raises(ValueError, match="r.xml holds normalised boxes .* f.xml several annotators' pixels"):
         read_annotations(tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_large_boxes_as_sizes_are_noted_and_as_published_are_not():
     }
     wrong = {n: Annotation(tuple(map(sized, a.boxes))) for n, a in large.items()}
     annotations.refuse_reversed({name: a.boxes for name, a in wrong.items()})
-    note = "every box would lie in the frame as (x, y, width, height) too"
+    note = "every box would lie in the image as (x, y, width, height) too"
     for start in range(0, len(large) - 20, 20):
         names = list(large)[start : start + 20]
         assert note in str(damage({name: wrong[name] for name in names}))
@@ -327,7 +327,7 @@ def test_large_boxes_as_sizes_are_noted_and_as_published_are_not():
     [(0.1, 0.8, 0.9, 0.2)],  # y upwards
 ])
 def test_a_single_clip_with_its_edges_reversed_is_refused(tmp_path, kind, boxes):
-    with pytest.raises(ValueError, match=r"1 of 1 boxes .* of clip a for one"):
+    with pytest.raises(ValueError, match=r"1 of 1 boxes .* of clip a for instance"):
         read_annotations(write_as(kind, tmp_path, [("a", boxes)]))
 
 

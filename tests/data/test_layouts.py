@@ -184,7 +184,7 @@ def test_a_list_says_which_clips_and_in_which_order(tmp_path):
         assert folder.missing == {"notthere000_000010": "neither frame nor sound"}
         assert folder.unasked == 1
     told = folder.describe()
-    assert "2 of 3 clips" in told and "1 more lie there" in told
+    assert "2 of 3 clips" in told and "1 more are there" in told
     assert "1 missing, neither frame nor sound: notthere000_000010" in told
 
 

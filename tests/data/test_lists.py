@@ -54,7 +54,7 @@ def test_one_clip_has_one_name(text, name):
 
 @pytest.mark.parametrize("text", ["", "  ", "<!DOCTYPE html>", '[{"file": "a"}]', "a\tb"])
 def test_what_no_clip_is_called_is_refused(text):
-    with pytest.raises(ValueError, match="no name of a clip"):
+    with pytest.raises(ValueError, match="not the name of a clip"):
         clip_name(text)
 
 
@@ -107,9 +107,9 @@ def test_vggsound_csv_is_a_list_and_has_classes(write):
     ("a.txt", "", "it is empty"),
     ("a.txt", "\n \n", "it is empty"),
     ("a.txt", "a.jpg\nb.jpg\na.mp4\n", "line 3: a is there a second time"),
-    ("a.txt", "a.jpg\n<html>\n", "line 2: '<html>' is no name"),
+    ("a.txt", "a.jpg\n<html>\n", "line 2: '<html>' is not the name"),
     ("a.csv", "a,1\n\"[{\",2\n", "line 2"),
-    ("a.csv", "---g-f_I2yQ\t1\train\ttest\n", "line 1: .* is no name"),
+    ("a.csv", "---g-f_I2yQ\t1\train\ttest\n", "line 1: .* is not the name"),
     ("a.csv", "id,start,label,split\n", "line 1: 'id,start,label,split' has no start"),
     ("a.csv", "---g-f_I2yQ,1.0,rain,test\n", "line 1: '---g-f_I2yQ,1.0,.* has no start"),
     ("a.txt", "---g-f_I2yQ,1,rain,test\n", "line 1: .* is of a table, .* end in .csv"),
@@ -150,7 +150,7 @@ def test_classes_split_clips_in_two():
 
 
 def test_a_class_that_nothing_is_of_is_named():
-    with pytest.raises(ValueError, match="1 of the 2 classes held out .*: dgo barking"):
+    with pytest.raises(ValueError, match="1 of the 2 held-out classes .*: dgo barking"):
         split_by_class(["a"], {"a": "dog barking"}, ["dgo barking", "dog barking"])
     with pytest.raises(ValueError, match="clip 'b' has no label among the 1 given"):
         split_by_class(["a", "b"], {"a": "dog barking"}, ["dog barking"])

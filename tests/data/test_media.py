@@ -348,14 +348,14 @@ def test_a_sound_that_cannot_be_read_is_named(content, tmp_path):
     path = tmp_path / "cow.wav"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(OSError, match=r"cow\.wav is missing, damaged or no sound"):
+    with pytest.raises(OSError, match=r"cow\.wav is missing, damaged or not a sound"):
         load_audio(path)
 
 
 def test_a_truncated_sound_is_named(tmp_path):
     path = write(tmp_path / "cow.flac", noise(48_000)[0].numpy())
     path.write_bytes(path.read_bytes()[:30])
-    with pytest.raises(OSError, match=r"cow\.flac is missing, damaged or no sound"):
+    with pytest.raises(OSError, match=r"cow\.flac is missing, damaged or not a sound"):
         load_audio(path)
 
 
@@ -494,7 +494,7 @@ def test_the_paper_and_the_laptop_get_their_sizes(tmp_path):
 
 
 def test_a_missing_picture_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no picture at .*cow\.png"):
+    with pytest.raises(FileNotFoundError, match=r"no image at .*cow\.png"):
         load_image(tmp_path / "cow.png", 8)
 
 
@@ -506,7 +506,7 @@ def test_a_missing_picture_is_named(tmp_path):
 ])
 def test_a_picture_that_cannot_be_read_is_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(OSError, match=rf"{name} is damaged or no picture"):
+    with pytest.raises(OSError, match=rf"{name} is damaged or not an image"):
         load_image(tmp_path / name, 8)
 
 
@@ -514,7 +514,7 @@ def test_a_picture_that_cannot_be_read_is_named(name, content, tmp_path):
 def test_a_truncated_picture_is_named(name, tmp_path):
     path = save(tmp_path / name, colours(64))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(OSError, match=rf"{name} is damaged or no picture"):
+    with pytest.raises(OSError, match=rf"{name} is damaged or not an image"):
         load_image(path, 8)
 
 
@@ -528,7 +528,7 @@ def test_one_wrong_bit_in_a_png_is_found(tmp_path):
 
 
 def test_a_folder_is_no_picture(tmp_path):
-    with pytest.raises(OSError, match="is damaged or no picture"):
+    with pytest.raises(OSError, match="is damaged or not an image"):
         load_image(tmp_path, 8)
 
 
@@ -541,7 +541,7 @@ def test_pixels_of_unknown_range_are_refused(tmp_path):
 def test_a_picture_beyond_all_measure_is_named(tmp_path, monkeypatch):
     path = save(tmp_path / "cow.png", colours(64))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(OSError, match=r"cow\.png is damaged or no picture"):
+    with pytest.raises(OSError, match=r"cow\.png is damaged or not an image"):
         load_image(path, 8)
 
 

@@ -1,4 +1,4 @@
-"""What published benchmarks say is true, as data (notebook 06; section 4.1).
+"""Published ground truth: boxes of VGG-SS and Flickr-SoundNet (A1, 06; section 4.1).
 
     >>> annotations = read_annotations("vggss.json")       # clip -> Annotation
     >>> truth_of(annotations["zpWuikVorYg_000032"]).shape
@@ -8,20 +8,21 @@
 Three kinds are read as their authors publish them:
 
     VGG-SS          vggss.json, a list of {"file", "class", "bbox": [[x0, y0, x1, y1], …]}
-    released code   a folder with one XML a clip; a <bbox> holds four shares of the frame
+    released code   a folder with one XML a clip; a <bbox> holds four
+                    normalised coordinates
     Flickr-SoundNet a folder with one XML a clip; a <bbox> holds a name and four pixels
                     of a frame of 256; three annotators, one <bbox> each
 
-One rule for what is damaged, which gives the field's numbers: an edge outside of the
-frame counts as the frame's edge, a box that then covers no pixel as nothing, and a clip
-without a box as one where nothing can be found: it scores 0, and is not left out.
-Boxes in another form, such as (x, y, width, height), are refused where a set of them
-shows it (`refuse_reversed`).
+Damaged boxes are treated so as to reproduce the field's numbers: a coordinate outside of
+[0, 1] is clipped to it, a box that then covers no pixel is ignored, and a clip without a
+box scores 0 but still counts. Boxes in another form, such as (x, y, width, height), are
+refused where the set as a whole gives them away (`refuse_reversed`).
 """
 
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -29,10 +30,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import torch
+from torch import Tensor
 
-SIZE = 224  # pixels: maps and truths are compared at this size
-# Share of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
-# but those with a wild coordinate; given as (x, y, width, height) it has 49 %.
+SIZE = 224  # pixels: response maps and ground truth are compared at this size
+# Fraction of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
+# except where a coordinate is wild; given as (x, y, width, height) it has 49 %.
 REVERSED = 0.05
 ENOUGH = 10  # clips; see Damage.sized: 3 in a million draws of so many from VGG-SS
 FLICKR_FRAME = 256  # pixels a side, in which Flickr-SoundNet's boxes are given
@@ -40,24 +42,24 @@ FLICKR_FRAME = 256  # pixels a side, in which Flickr-SoundNet's boxes are given
 
 @dataclass(frozen=True)
 class Annotation:
-    """Boxes of one clip, as published: (x0, y0, x1, y1) in shares of the frame.
+    """Boxes of one clip, as published: normalised (x0, y0, x1, y1).
 
     label: the class, where it is published. annotators: how many people drew the
     boxes; where there are several, their boxes are votes, not objects.
     """
 
-    boxes: tuple
+    boxes: tuple[tuple[float, ...], ...]
     label: str | None = None
     annotators: int = 1
 
 
-def boxes_to_truth(boxes):
-    """Normalised boxes (x0, y0, x1, y1) of one clip to weights (224, 224), 0 or 1.
+def boxes_to_truth(boxes: Iterable[Sequence[float]]) -> Tensor:
+    """Ground truth (224, 224), 0 or 1, of one clip's normalised boxes (x0, y0, x1, y1).
 
-    Edges become int(224·x), half open; boxes are united. An edge outside of the
-    frame counts as the frame's edge (12 clips of VGG-SS hold a coordinate of
-    −2.9e16), a box without area as nothing. ValueError for other shapes and NaN,
-    and for an edge above 2: boxes in pixels.
+    Coordinates become int(224·x), half open; boxes are united. A coordinate outside of
+    [0, 1] is clipped to it (12 clips of VGG-SS hold one of −2.9e16), and a box without
+    area is ignored. ValueError for other shapes and NaN,
+    and for a coordinate above 2: boxes in pixels.
     """
     truth = np.zeros((SIZE, SIZE), np.float32)
     for box in boxes:
@@ -65,7 +67,7 @@ def boxes_to_truth(boxes):
     return torch.from_numpy(truth)
 
 
-def pixels_of(box):
+def pixels_of(box: Sequence[float]) -> tuple[slice, slice]:
     """Rows and columns, as slices, that one box covers; see `boxes_to_truth`."""
     if wrong := what_is_wrong(box):
         raise ValueError(wrong)
@@ -73,8 +75,8 @@ def pixels_of(box):
     return slice(y0, y1), slice(x0, x1)
 
 
-def what_is_wrong(box):
-    """What makes this no box in shares of the frame, or None."""
+def what_is_wrong(box) -> str | None:
+    """Why this is no box in normalised coordinates, or None."""
     if (
         hasattr(box, "__len__")  # else boxes is one box, not a list of them
         and len(box) == 4
@@ -82,30 +84,32 @@ def what_is_wrong(box):
         and not any(math.isnan(edge) or edge > 2 for edge in box)
     ):
         return None
-    return f"box {box!r}: need a list of (x0, y0, x1, y1) in shares of the frame"
+    return f"box {box!r}: need a list of (x0, y0, x1, y1) in normalised coordinates"
 
 
-def is_reversed(box):
-    """Does a box end before it begins: x1 < x0 or y1 < y0?
+def is_reversed(box: Sequence[float]) -> bool:
+    """Whether a box ends before it begins: x1 < x0 or y1 < y0.
 
-    Not where a coordinate is −1 or less, which is VGG-SS's own damage (−2.9e16).
+    Boxes with a coordinate of −1 or less do not count: VGG-SS's own damage (−2.9e16).
     """
     x0, y0, x1, y1 = box
     return min(box) > -1 and (x1 < x0 or y1 < y0)
 
 
-def fits_as_size(box):
-    """Would a box lie in the frame as (x, y, width, height) too?"""
+def fits_as_size(box: Sequence[float]) -> bool:
+    """Whether a box, read as (x, y, width, height), would lie in the image too."""
     x0, y0, x1, y1 = box
     return min(box) > -1 and x0 + x1 <= 1.01 and y0 + y1 <= 1.01
 
 
-def refuse_reversed(boxes, source="annotations"):
-    """ValueError where boxes {clip: boxes} are not (x0, y0, x1, y1), as a set shows.
+def refuse_reversed(
+    boxes: Mapping[str, Sequence], source: str | Path = "annotations"
+) -> None:
+    """ValueError where boxes {clip: boxes} are evidently not (x0, y0, x1, y1).
 
-    That is where more than 5 % have x1 < x0 or y1 < y0; of a single clip, one box.
-    Fewer are damage, which `damage` names. Boxes of large objects, with a width above
-    x0 and a height above y0, do not show it so; `damage` has a note where they may.
+    That is where more than 5 % of them have x1 < x0 or y1 < y0 (of a single clip, one).
+    Fewer are damage, which `damage` names. Boxes of large objects, with a width above x0
+    and a height above y0, pass this test; `damage` adds a caution where they may.
     """
     named = [(name, box) for name, some in boxes.items() for box in some
              if what_is_wrong(box) is None]
@@ -116,7 +120,7 @@ def refuse_reversed(boxes, source="annotations"):
     sized = all(fits_as_size(box) for _, box in named if min(box) > -1)
     raise ValueError(
         f"{source}: {len(wrong):,} of {len(named):,} boxes have x1 < x0 or y1 < y0, "
-        f"{box!r} of clip {name} for one. They look like "
+        f"{box!r} of clip {name} for instance. They look like "
         + ("(x, y, width, height), or corners in the wrong order" if sized
            else "corners in the wrong order, or a centre with a size")
         + "; need (x0, y0, x1, y1) in [0, 1]: left, upper, right and lower edge, with "
@@ -124,11 +128,11 @@ def refuse_reversed(boxes, source="annotations"):
     )
 
 
-def truth_of(annotation):
-    """Weights (224, 224) in [0, 1] of one clip.
+def truth_of(annotation: Annotation) -> Tensor:
+    """Ground-truth weights (224, 224) of one clip, in [0, 1].
 
-    One annotator: the union of the boxes, 0 or 1. Several: g = min(Σ box / 2, 1), so
-    a pixel that one of them marked counts one half, as Flickr-SoundNet's authors have it.
+    One annotator: the union of the boxes, 0 or 1. Several: g = min(Σ box / 2, 1), so that
+    a pixel marked by one of them counts one half, as Flickr-SoundNet's authors define it.
     """
     if annotation.annotators == 1:
         return boxes_to_truth(annotation.boxes)
@@ -144,9 +148,9 @@ class Damage:
 
     outside: coordinates outside of [0, 1], in outside_clips clips. empty: boxes that
     cover no pixel. reversed: clips with a box that has x1 < x0 or y1 < y0. without:
-    clips with no box left. uneven: clips whose boxes are not one for each of several
-    annotators (each still counts one half). sized: every box would lie in the frame as
-    (x, y, width, height) too, which of `ENOUGH` clips is no coincidence.
+    clips with no box left. uneven: clips without exactly one box for each annotator
+    (each box still counts one half). sized: every box would lie in the image as (x, y,
+    width, height) too, which over `ENOUGH` clips is no coincidence.
     """
 
     clips: int
@@ -163,34 +167,34 @@ class Damage:
         lines = [f"{self.clips:,} clips, {self.boxes:,} boxes"]
         if self.outside:
             lines.append(f"{self.outside} coordinates in {self.outside_clips} clips lie "
-                         "outside of the frame: taken as its edge")
+                         "outside of [0, 1]: clipped to it")
         if self.empty:
-            lines.append(f"{self.empty} boxes cover no pixel: left out")
+            lines.append(f"{self.empty} boxes cover no pixel: ignored")
         if self.reversed:
             lines.append(f"{len(self.reversed)} clips have a box with its corners in "
                          "the wrong order (x1 < x0 or y1 < y0), which covers no pixel: "
                          + shortened(self.reversed))
         if self.without:
-            lines.append(f"{len(self.without)} clips have no box left, and score 0: "
+            lines.append(f"{len(self.without)} clips have no box left and score 0: "
                          + shortened(self.without))
         if self.uneven:
-            lines.append(f"{len(self.uneven)} clips have not one box an annotator; each "
-                         "box counts one half: " + shortened(self.uneven))
+            lines.append(f"{len(self.uneven)} clips do not have one box for each annotator; "
+                         "each box counts one half: " + shortened(self.uneven))
         if self.sized:
-            lines.append("CAUTION: every box would lie in the frame as (x, y, width, "
+            lines.append("CAUTION: every box would lie in the image as (x, y, width, "
                          "height) too; they are read as (x0, y0, x1, y1)")
         return "\n".join(lines)
 
 
-def shortened(names, most=5):
-    """Names as a list to read, the first few of many."""
+def shortened(names: Iterable[str], most: int = 5) -> str:
+    """Names as text; of many, the first few and how many more."""
     names = list(names)
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def damage(annotations):
-    """What is wrong with annotations (clip -> Annotation), counted: a Damage."""
+def damage(annotations: Mapping[str, Annotation]) -> Damage:
+    """What is wrong with annotations (clip -> Annotation), counted."""
     outside, empty, wrong, without, uneven = {}, 0, [], [], []
     for name, annotation in annotations.items():
         count = sum(not 0 <= edge <= 1 for box in annotation.boxes for edge in box)
@@ -206,7 +210,7 @@ def damage(annotations):
             without.append(name)
         if annotation.annotators > 1 and len(annotation.boxes) != annotation.annotators:
             uneven.append(name)
-    # boxes from the corner are the same in both forms
+    # a box at the upper left corner is the same in both forms
     telling = {name: [box for box in annotation.boxes if box[0] > 0 or box[1] > 0]
                for name, annotation in annotations.items()}
     sized = all(fits_as_size(box) for boxes in telling.values() for box in boxes)
@@ -217,7 +221,7 @@ def damage(annotations):
     )
 
 
-def read_annotations(path):
+def read_annotations(path: str | Path) -> dict[str, Annotation]:
     """Clip name -> Annotation from vggss.json or a folder of XML, in the file's order.
 
     ValueError says which file and clip cannot be read, what was found there and what
@@ -242,7 +246,7 @@ def _read_json(path):
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON in it: {error}") from None
+        raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(entries, list) or not entries:
         raise ValueError(
             f'{path}: found {type(entries).__name__}; need a list of {{"file", "class", '
@@ -261,7 +265,7 @@ def _read_json(path):
                 f"{path}: entry {number}: need a string as file and a list as bbox"
             )
         if name in annotations:
-            raise ValueError(f"{path}: clip {name} stands there twice; keep one entry")
+            raise ValueError(f"{path}: clip {name} is in it twice; keep one entry")
         annotations[name] = Annotation(_checked(boxes, path, name), entry.get("class"))
     return annotations
 
@@ -286,8 +290,8 @@ def _read_folder(folder):
     kinds = {size: path.name for path, (size, _) in found.items() if size}
     if len(kinds) != 1:
         raise ValueError(
-            f"{folder}: {kinds[4]} holds shares of the frame and {kinds[5]} annotators' "
-            "pixels; need one kind in a folder" if kinds else
+            f"{folder}: {kinds[4]} holds normalised boxes and {kinds[5]} several "
+            "annotators' pixels; need one kind in a folder" if kinds else
             f"{folder}: no <bbox> in any of {len(paths):,} .xml; need one or more a clip"
         )
     annotators = 3 if 5 in kinds else 1
@@ -305,7 +309,7 @@ def _read_xml(path):
     try:
         found = list(ElementTree.parse(path).getroot().iter("bbox"))
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: no XML in it: {error}") from None
+        raise ValueError(f"{path} is not XML: {error}") from None
     if not found:
         return 0, ()
     texts = [
@@ -315,7 +319,7 @@ def _read_xml(path):
     sizes = sorted({len(values) for values in texts})
     if sizes not in ([4], [5]):
         raise ValueError(
-            f"{path}: its <bbox> hold {sizes} values; need 4 shares of the frame (the "
+            f"{path}: its <bbox> hold {sizes} values; need 4 normalised coordinates (the "
             "released code's), or a name and 4 pixels (Flickr-SoundNet's)"
         )
     frame = FLICKR_FRAME if sizes == [5] else 1

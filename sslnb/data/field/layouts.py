@@ -1,12 +1,12 @@
-"""Folders of clips as people already have them (appendix A1, notebook 06).
+"""Folders of clips, in the layouts of the field's codebases (appendix A1, notebook 06).
 
     >>> folder = open_folder("VGGSound_test", names="test_vggss_4911.txt")
     >>> print(folder.describe())                  # which layout, how many of how many
     >>> folder.clips[0].frame, folder.clips[0].audio, folder.clips[0].annotation.boxes
 
-LAYOUTS holds every layout that is known, in the order in which they are tried; a folder
-is of the first whose subfolders are all there. Nothing is opened but directories and
-annotations, each once: whether a frame can be read shows when it is read.
+LAYOUTS lists the known layouts in the order in which they are tried; a folder has the
+first whose subfolders all exist. Only directories and annotations are read, each once:
+whether a frame is intact shows when it is read.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 from sslnb.data.field.annotations import Annotation, read_annotations, shortened
 from sslnb.data.field.lists import clip_name, read_labels, read_list
 
-# Where a clip has several files, the suffix that stands first here is taken
+# Where a clip has several files, the first of these suffixes wins
 FRAMES = (".jpg", ".jpeg", ".png")
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 
@@ -28,9 +28,9 @@ class Layout:
     """Where the clips of a folder lie.
 
     frames, audio: subfolders. annotations: the file or folder of them, beside these.
-    picture: its file name, where a clip has a folder of frames. nested: clips may lie
-    deeper, and folders of frames then end in `.mp4`. needed: it is no such layout
-    where the annotations are not there.
+    picture: the file name of the frame, where each clip has a folder of frames. nested:
+    clips may lie in subfolders, and folders of frames then end in `.mp4`. needed: the
+    layout is recognised only where the annotations exist.
     """
 
     kind: str
@@ -42,9 +42,11 @@ class Layout:
     nested: bool = False
     needed: bool = False
 
-    def fits(self, root):
-        """Are its subfolders there?"""
-        wanted = [self.frames, self.audio] + [self.annotations] * self.needed
+    def fits(self, root: Path) -> bool:
+        """Whether its subfolders exist."""
+        wanted = [self.frames, self.audio]
+        if self.needed and self.annotations:
+            wanted.append(self.annotations)
         return all((root / name).is_dir() for name in wanted)
 
 
@@ -67,7 +69,7 @@ LAYOUTS = (
     Layout("Flickr-SoundNet, as it is published",
            "Data/…/<clip>.jpg, Data/…/<clip>.wav or .mp3, Annotations/<clip>.xml",
            "Data", "Data", "Annotations", nested=True, needed=True),
-    Layout("LVS's and EZ-VSL's, which sslnb.prepare writes",
+    Layout("LVS's and EZ-VSL's, which `sslnb prepare` writes",
            "frames/<clip>.jpg, audio/<clip>.wav, and vggss.json or not",
            "frames", "audio", "vggss.json"),
 )
@@ -86,9 +88,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Folder:
-    """Clips of a folder, in order, and those that were asked for but are not there.
+    """The clips of a folder, in order, and those that were wanted but are missing.
 
-    kind: which of LAYOUTS; missing: name -> why; unasked: how many more clips lie there.
+    kind: which of LAYOUTS; missing: name -> why; unasked: how many clips are there that were
+    not asked for.
     """
 
     kind: str
@@ -97,8 +100,8 @@ class Folder:
     missing: dict[str, str]
     unasked: int = 0
 
-    def describe(self):
-        """Which layout was found, how many of how many clips, and what is missing."""
+    def describe(self) -> str:
+        """The layout, how many of the wanted clips there are, and what is missing."""
         asked = len(self.clips) + len(self.missing)
         annotations = [clip.annotation for clip in self.clips if clip.annotation]
         votes = max((annotation.annotators for annotation in annotations), default=1)
@@ -110,21 +113,23 @@ class Folder:
             + f"; {labelled:,} with a class" * bool(labelled),
         ]
         if self.unasked:
-            lines.append(f"{self.unasked:,} more lie there: not asked for, left out")
+            lines.append(f"{self.unasked:,} more are there that were not asked for: left out")
         for why, count in Counter(self.missing.values()).most_common():
             names = (name for name in self.missing if self.missing[name] == why)
             lines.append(f"{count:,} missing, {why}: {shortened(names)}")
         return "\n".join(lines)
 
 
-def open_folder(root, annotations=None, classes=None, names=None):
+def open_folder(
+    root: str | Path, annotations=None, classes=None, names=None
+) -> Folder:
     """The clips of a folder in any of LAYOUTS, as a Folder.
 
-    annotations: `vggss.json` or a folder of XML, instead of what lies beside the clips.
-    classes: `vggsound.csv`. names: the clips wanted, as a list file or as names, in any
-    spelling and in this order. Without names, the annotated clips are wanted, or all
-    where nothing is annotated, by name. A wanted clip with a file missing is in
-    `missing`. Already read annotations and classes may be given as dictionaries.
+    annotations: `vggss.json` or a folder of XML, instead of those beside the clips.
+    classes: `vggsound.csv`. names: the wanted clips, as a list file or as names, in any
+    spelling and in this order. Without names, the annotated clips are wanted, or all in
+    alphabetical order where nothing is annotated. A wanted clip that lacks a file is in
+    `missing`. Annotations and classes may also be given as dictionaries.
 
     OSError where there is no such folder, ValueError where it has no known layout, holds
     none of the wanted clips, or has two files for one clip.
@@ -142,7 +147,8 @@ def open_folder(root, annotations=None, classes=None, names=None):
         wanted = list(dict.fromkeys(map(clip_name, wanted)))
     else:
         wanted = list(truth) if truth else sorted(there)
-    clips, missing = [], {}
+    clips: list[Clip] = []
+    missing: dict[str, str] = {}
     for name in wanted:
         if name in frames and name in sounds:
             annotation = truth.get(name)
@@ -161,15 +167,15 @@ def open_folder(root, annotations=None, classes=None, names=None):
     return Folder(layout.kind, root, tuple(clips), missing, len(there - set(wanted)))
 
 
-def find_layout(root):
-    """The first of LAYOUTS that a folder fits; ValueError says what it holds instead."""
+def find_layout(root: Path) -> Layout:
+    """The first of LAYOUTS that fits a folder; ValueError says what it holds instead."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder")
     for layout in LAYOUTS:
         if layout.fits(root):
             return layout
-    held = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
-    held = shortened(held, 8) or "nothing"
+    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
+    held = shortened(names, 8) or "nothing"
     known = "\n".join(f"  {layout.kind}: {layout.form}" for layout in LAYOUTS)
     raise ValueError(
         f"{root} has none of the known layouts; it holds {held}. Known are, "
@@ -178,7 +184,7 @@ def find_layout(root):
 
 
 def _read(source, read):
-    """What was given, or what its file says, by the one name of each clip."""
+    """A mapping, or what `read` makes of a file, with the names of clips normalised."""
     if source is None:
         return {}
     if not isinstance(source, Mapping):

@@ -1,7 +1,7 @@
 """Names of clips, published lists of them, and the paper's splits by class.
 
-Lists spell one clip in several ways; `clip_name` is where all become one. Labels come
-from `vggsound.csv`. Sections 4.2 (open set) and 4.3 (retrieval: 274 + 35 classes).
+Lists spell one clip in several ways; `clip_name` maps them all to one. Labels come from
+`vggsound.csv`. Sections 4.2 (open set) and 4.3 (retrieval: 274 + 35 classes).
 
     >>> clip_name("videos/0/0/0/2615133000.mp4"), clip_name("---g-f_I2yQ_000001.jpg")
     ('2615133000', '---g-f_I2yQ_000001')
@@ -11,6 +11,7 @@ from `vggsound.csv`. Sections 4.2 (open set) and 4.3 (retrieval: 274 + 35 classe
 
 import csv
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SUFFIXES = frozenset(
@@ -36,16 +37,16 @@ RETRIEVAL = frozenset((
 ))
 
 
-def clip_name(text):
-    """The one name of a clip, from any spelling that lists and files of the field use.
+def clip_name(text: str) -> str:
+    """The name of a clip, from any spelling that the field's lists and files use.
 
-    A path to a file is named by the file without its suffixes (`a/b/clip.mp4.mp3` is
-    `clip`); anything else is a name already. `<id>_30000_40000`, milliseconds, is
-    `<id>_000030`. ValueError for what no clip is called.
+    A path gives the file's name without its suffixes (`a/b/clip.mp4.mp3` is `clip`);
+    anything else is a name already. `<id>_30000_40000`, in milliseconds, is
+    `<id>_000030`. ValueError for what cannot be the name of a clip.
     """
     name = text.strip()
     if not name or UNNAMED.search(name):
-        raise ValueError(f"{text[:60]!r} is no name of a clip")
+        raise ValueError(f"{text[:60]!r} is not the name of a clip")
     stem, _, suffix = name.rpartition(".")
     while stem and suffix.lower() in SUFFIXES:
         name = stem.rpartition("/")[2]
@@ -54,12 +55,12 @@ def clip_name(text):
     return f"{span[1]}_{int(span[2]) // 1000:06d}" if span else name
 
 
-def source_video(clip):
-    """The video that a clip is from: 11 characters of `<id>_<start>`; or the clip."""
+def source_video(clip: str) -> str:
+    """The video a clip is from: the 11 characters of `<id>_<start>`, else the clip."""
     return clip[:11] if re.fullmatch(r"[\w-]{11}_\d{6}", clip) else clip
 
 
-def read_list(path):
+def read_list(path: str | Path) -> tuple[str, ...]:
     """Names of clips in a published list, in its order, as `clip_name` spells them.
 
     A text file with one clip a line, or a csv with the clip first; `vggsound.csv`
@@ -69,8 +70,8 @@ def read_list(path):
     return tuple(_named(path, table=Path(path).suffix.lower() == ".csv"))
 
 
-def read_labels(path):
-    """Class of every clip, as {clip: class}.
+def read_labels(path: str | Path) -> dict[str, str]:
+    """The class of every clip, as {clip: class}.
 
     From `vggsound.csv` (YouTube id, start in seconds, class, train or test) or its
     `test.csv` (`<id>_<start>.mp4`, class). ValueError names a clip without a class.
@@ -87,13 +88,15 @@ def read_labels(path):
     return labels
 
 
-def classes_of(clips, labels):
+def classes_of(clips: Iterable[str], labels: Mapping[str, str]) -> frozenset[str]:
     """The set of classes of clips; ValueError where a clip has no label."""
     return frozenset(_label(clip, labels) for clip in clips)
 
 
-def split_by_class(clips, labels, held_out):
-    """Clips of all other classes, and those of the classes `held_out`: two tuples.
+def split_by_class(
+    clips: Iterable[str], labels: Mapping[str, str], held_out: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split clips into those of other classes and those of the classes `held_out`.
 
     Retrieval: `RETRIEVAL`, of the clips of `vggsound.csv` that are on disk. The paper
     has 169,923 and 20,304, nearly all of the release's `train_vggss_190228.txt`. Open
@@ -101,17 +104,17 @@ def split_by_class(clips, labels, held_out):
     are so split from `test_vggss_4911.txt`, but for one class that is in neither.
     ValueError for a class held out that no label is, and for a clip without a label.
     """
-    unknown = sorted(set(held_out) - set(labels.values()))
+    held_out = frozenset(held_out)
+    unknown = sorted(held_out - set(labels.values()))
     if unknown:
         raise ValueError(
-            f"{len(unknown)} of the {len(held_out)} classes held out are no clip's: "
+            f"{len(unknown)} of the {len(held_out)} held-out classes are the class of no clip: "
             f"{'; '.join(unknown[:5])}"
         )
-    held_out = frozenset(held_out)
-    split = [], []
+    split: tuple[list, list] = [], []
     for clip in clips:
         split[_label(clip, labels) in held_out].append(clip)
-    return tuple(map(tuple, split))
+    return tuple(split[0]), tuple(split[1])
 
 
 def _label(clip, labels):

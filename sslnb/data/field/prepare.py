@@ -1,18 +1,18 @@
-"""From videos to clips: a centre frame and mono 16 kHz audio of each (appendix A1).
+"""From videos to clips: the centre frame and mono 16 kHz audio of each (appendix A1).
 
-    python -m sslnb.prepare VIDEOS OUT                # as many workers as cores
-    python -m sslnb.prepare VIDEOS OUT --size 256     # smaller frames
+    sslnb prepare VIDEOS --out CLIPS                  # as many workers as cores
+    sslnb prepare VIDEOS --out CLIPS --size 256       # smaller frames
 
-VIDEOS holds VGGSound files, `<11-character id>_<start, 6 digits>.mp4` (.webm and
-.mkv too), in folders of any depth. Of each come OUT/frames/<clip>.jpg, in the
-video's size: the frame on show when half of it has played. And OUT/audio/<clip>.wav,
-16-bit: all of its sound. Other videos, such as .avi, are listed as failed: in some of
-those containers a truncated file cannot be told from an intact one.
+VIDEOS holds VGGSound files, `<11-character id>_<start, 6 digits>.mp4` (or .webm, .mkv),
+in folders of any depth. Each gives CLIPS/frames/<clip>.jpg, the frame shown when half of
+the video has played, in the video's size; and CLIPS/audio/<clip>.wav, all of its sound,
+16-bit. Other videos, such as .avi, are listed as failed: in some of those containers a
+truncated file cannot be told from an intact one.
 
-After a kill, the same command goes on: a file has its final name only once it is
-whole, and clips that have both files are not read again. What failed, and why, is
-printed and stands in OUT/failed.tsv; such clips leave neither file, and are tried
-again by the next run.
+After a kill, the same command resumes: a file gets its final name only once it is
+complete, and clips that have both files are not read again. What failed, and why, is
+printed and listed in CLIPS/failed.tsv; such clips leave neither file, and the next run
+tries them again.
 """
 
 import argparse
@@ -39,19 +39,19 @@ from sslnb.data.decode import RATE, ClipError, read_clip
 from sslnb.files import atomic_write, locked
 
 SUFFIXES = (".mp4", ".webm", ".mkv")
-OTHERS = frozenset(  # videos too: not read, but listed as failed
+OTHERS = frozenset(  # not read, but listed as failed
     ".3gp .asf .avi .flv .m2ts .m4v .mov .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
 )
 NAME = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}")  # YouTube's id, second of the start
 QUALITY = 95  # of the JPEG: a frame of 640 x 360 takes about 60 kB
 ROWS = 40  # of the failures that are printed; failed.tsv has all
-# beside decode's reasons
+# in addition to the reasons of decode.py
 NO_NAME, TWO_FILES, CONTAINER = "no VGGSound name", "two files", "other container"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A file, relative to the folder of videos, that gave no clip, and why."""
+    """A file that gave no clip, relative to the folder of videos, and why."""
 
     file: str
     reason: str
@@ -60,11 +60,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run found: clips made now, clips that were there already, failures."""
+    """What a run did: clips made now, clips that were there already, failures."""
 
     made: int
     kept: int
-    failures: tuple
+    failures: tuple[Failure, ...]
 
     def __str__(self):
         """Counts, then a table of the failures, of at most ROWS of them."""
@@ -84,11 +84,11 @@ class Report:
         ])
 
 
-def prepare_clip(video, out, size=None):
+def prepare_clip(video: str | Path, out: str | Path, size: int | None = None) -> None:
     """Write frames/<clip>.jpg and audio/<clip>.wav of one video into folder `out`.
 
-    Both folders must be there. ClipError where the video gives no clip: then
-    neither file is left, nor one of an earlier run. `size` as `read_clip` has it.
+    Both folders must exist. ClipError where the video gives no clip: then neither file
+    is left, nor one of an earlier run. `size` as in `read_clip`.
     """
     frame, audio = _files(out, Path(video).stem)
     try:
@@ -111,14 +111,17 @@ def _discard(out, clip):
         path.unlink(missing_ok=True)
 
 
-def prepare_videos(videos, out, workers=None, size=None, progress=True):
-    """Make the clips of a folder of videos that folder `out` lacks; a Report.
+def prepare_videos(
+    videos: str | Path, out: str | Path, workers: int | None = None,
+    size: int | None = None, progress: bool = True,
+) -> Report:
+    """Make those clips of a folder of videos that folder `out` lacks.
 
-    `workers` processes, by default as many as there are cores; in a script, call
-    it under `if __name__ == "__main__"`. `size` as `read_clip` has it. ValueError:
-    no videos, or `out` was begun with another size. OSError: files that cannot be
-    written, another run at work in `out`, or (ChildProcessError) a worker that
-    died. What is made by then is kept.
+    `workers` processes, by default as many as there are cores; in a script, call it
+    under `if __name__ == "__main__"`. `size` as in `read_clip`. ValueError: no videos, or
+    `out` was begun with another size. OSError: files that cannot be written, another run
+    at work in `out`, or (ChildProcessError) a worker that died. What is made by then is
+    kept.
     """
     videos, out = Path(videos).absolute(), Path(out).absolute()  # for the workers
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
@@ -152,7 +155,7 @@ def prepare_videos(videos, out, workers=None, size=None, progress=True):
 
 
 def _listed(videos):
-    """Files of which clips can be made, and a list of Failures: those of which not."""
+    """Files of which clips can be made, and the Failures: those of which they cannot."""
     if not videos.is_dir():
         raise NotADirectoryError(f"{videos} is no folder; need one of videos")
     found = sorted(path for path in videos.rglob("*") if not path.is_dir()
@@ -177,16 +180,16 @@ def _listed(videos):
 
 
 def _name(path, folder):
-    """A path within a folder as text, also where its bytes are none."""
+    """A path within a folder as text, also where its bytes are not valid text."""
     return str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
 def _held(out, size):
-    """Folder `out`, ready and this run's alone; swept of half-written files.
+    """Folder `out`, locked for this run and cleared of half-written files.
 
-    A file in it is locked and says which size its frames have. The lock of a
-    killed run is gone with it.
+    The locked file says which size the frames have; the lock of a killed run ends with
+    its process.
     """
     for folder in ("frames", "audio"):
         Path(out, folder).mkdir(parents=True, exist_ok=True)
@@ -208,16 +211,16 @@ def _held(out, size):
 
 
 def _sweep(out):
-    """Remove what `whole` leaves where a process is killed."""
+    """Remove what `atomic_write` leaves where a process is killed."""
     for pattern in (".[0-9]*.failed.tsv", "frames/.[0-9]*.jpg", "audio/.[0-9]*.wav"):
         for path in out.glob(pattern):
             path.unlink(missing_ok=True)
 
 
 def _results(files, out, size, workers):
-    """Makes clips in processes; yields (file, None or (reason, detail)) of each."""
+    """Make clips in processes; yields (file, None or (reason, detail)) for each."""
     waiting, running = iter(files), {}
-    # not forked: a notebook's process has threads, which do not survive that
+    # not forked: the threads of a notebook's process would not survive it
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _begin) as pool:
         try:
@@ -241,7 +244,7 @@ def _results(files, out, size, workers):
 
 @contextmanager
 def _interrupts_held():
-    """Ctrl-C is for the run, not for its workers; here it waits for the end."""
+    """Ctrl-C is for the run, not for its workers: inside the block it is deferred."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -250,7 +253,7 @@ def _interrupts_held():
 
 
 def _begin():
-    """A worker ends when the run does, also when that is killed."""
+    """A worker ends when the run ends, even where that was killed."""
     def end_with_parent():
         multiprocessing.parent_process().join()
         os._exit(1)
