@@ -11,6 +11,7 @@
 # Another Python:         make PYTHON=python3.13 install
 # Parameters, notebooks:  make run ARGS="05 -p epochs 3"
 # JupyterLab elsewhere:   make lab ARGS="--no-browser --port 8890"
+# Every command:          .venv/bin/sslnb --help
 
 TORCH_INDEX ?=
 ARGS ?=
@@ -20,8 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     $$p $(NEW_ENOUGH) && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 STAMP := .venv/installed
-# JupyterLab refuses to run as root unless it is told to: containers
-ROOT_TOO = $(if $(filter 0,$(shell id -u)),--allow-root)
+SSLNB = $(BIN)/python -m sslnb
 PYTEST = $(BIN)/python -m pytest
 
 # What a user's shell holds must not decide what runs here
@@ -35,9 +35,9 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .PHONY: run test check lab doctor install store bench lock clean
 
 run: $(STAMP)
-	@$(BIN)/python -m sslnb.series.doctor --quiet
+	@$(SSLNB) doctor --quiet
 	@echo "Running the notebooks into runs/: about 15 minutes on two CPU cores."
-	@$(BIN)/python -m sslnb.series.run $(ARGS)
+	@$(SSLNB) run $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check
@@ -52,24 +52,19 @@ test: check
 	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
 
 lab: $(STAMP)
-	$(BIN)/python -m jupyterlab $(ROOT_TOO) --notebook-dir notebooks $(ARGS)
+	@$(SSLNB) lab $(ARGS)
 
 # Tells what is missing, so it must not need an install
 doctor:
-	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m sslnb.series.doctor
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) sslnb/series/doctor.py
 
 # Execute the notebooks in place, as they are committed
 store: $(STAMP)
-	@$(BIN)/python -m sslnb.series.run --store $(ARGS)
+	@$(SSLNB) run --store $(ARGS)
 
 # Every benchmark in turn, into benchmarks/ledger.jsonl, and the README's table
 bench: $(STAMP)
-	@$(BIN)/python -m benchmarks.scenes
-	@$(BIN)/python -m benchmarks.prepare
-	@$(BIN)/python -m benchmarks.store
-	@$(BIN)/python -m benchmarks.score
-	@$(BIN)/python -m benchmarks.train
-	@$(BIN)/python -m benchmarks.ledger
+	@$(SSLNB) bench $(ARGS)
 
 # Pin anew what the packages of pyproject.toml bring along
 lock: $(STAMP)
@@ -81,7 +76,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "error: no $(PYTHON); on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(PYTHON) -m sslnb.series.doctor --install --quiet $(if $(TORCH_INDEX),--cpu)
+	@$(PYTHON) sslnb/series/doctor.py --install --quiet $(if $(TORCH_INDEX),--cpu)
 	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (2 GB where CPU-only)."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \

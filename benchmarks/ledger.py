@@ -1,7 +1,7 @@
 """What benchmarks measured, a row each, and the README's table made of it.
 
-    make bench                             # all of them; adds rows to ledger.jsonl
-    python -m benchmarks.ledger            # writes the table into README.md anew
+    sslnb bench              # all of them; adds rows to ledger.jsonl
+    sslnb bench ledger       # writes the table into README.md anew
 
 A row names the machine, the versions and the commit. What was never measured on a
 kind of machine stands in the table as "not measured".
@@ -19,7 +19,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = Path(__file__).with_name("ledger.jsonl")
-BEGIN, END = "<!-- benchmarks: made by python -m benchmarks.ledger -->", "<!-- end -->"
+BEGIN, END = "<!-- benchmarks: made by sslnb bench ledger -->", "<!-- end -->"
 PACKAGES = ("torch", "numpy", "av", "pillow", "soundfile")
 GPU = "one GPU"
 CPU, BOTH = (False,), (False, True)

@@ -1,6 +1,6 @@
-"""From videos to clips: sslnb.prepare against calling the `ffmpeg` program twice a clip.
+"""From videos to clips: `sslnb prepare` against calling the `ffmpeg` program twice a clip.
 
-    python -m benchmarks.prepare
+    sslnb bench prepare
 
 Both make the same from the same videos (H.264 and AAC, 10 s, 640 x 360, 30 frames a
 second, a keyframe every 5 s from a random moment on): the centre frame as JPEG and

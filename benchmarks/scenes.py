@@ -1,6 +1,6 @@
 """How many scenes a second are composed, on one thread, at the laptop's size.
 
-    python -m benchmarks.scenes
+    sslnb bench scenes
 """
 
 import argparse

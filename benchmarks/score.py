@@ -1,6 +1,6 @@
 """How long scoring all of VGG-SS takes: reading, every score and every interval.
 
-    python -m benchmarks.score [vggss.json]
+    sslnb bench score [vggss.json]
 
 Without the file, boxes of as many clips are made up.
 """

@@ -1,6 +1,6 @@
 """How fast clips are packed into a store, and gathered from it at random.
 
-    python -m benchmarks.store
+    sslnb bench store
 """
 
 import argparse
@@ -27,7 +27,7 @@ BATCH = 64
 
 
 def make_clips(root, count):
-    """Clips as `sslnb.data.field.prepare` makes them: jpg of 340 × 256, wav of 10 s at 16 kHz."""
+    """Clips as `sslnb prepare` makes them: jpg of 340 × 256, wav of 10 s at 16 kHz."""
     for name in ("frames", "audio"):
         (root / name).mkdir()
     for index in range(count):

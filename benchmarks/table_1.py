@@ -1,7 +1,7 @@
 """Table 1 on SoundStamps: the models A to F, trained alike, and what each scores.
 
-    python -m benchmarks.table_1                 # two CPU cores: half an hour a seed
-    python -m benchmarks.table_1 --seeds 0 1
+    sslnb bench table_1                 # two CPU cores: half an hour a seed
+    sslnb bench table_1 --seeds 0 1
 
 Adds a line for each model and seed to data/table_1.jsonl, which notebook 05 shows:
 scores on `test` and `unseen`, and the metrics of every epoch (figure 6). What has a

@@ -1,7 +1,7 @@
 """Training at the paper's shapes, against a plain reference, in turn.
 
-    python -m benchmarks.train                       # two CPU cores: about ten minutes
-    python -m benchmarks.train --batch 64 128 256    # on a GPU: the fastest counts
+    sslnb bench train                       # two CPU cores: about ten minutes
+    sslnb bench train --batch 64 128 256    # on a GPU: the fastest counts
 
 The reference does what the released code does: two passes, each of which encodes
 the picture and the sound, in fp32 and contiguous memory. It is written anew from

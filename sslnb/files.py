@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+ROOT = Path(__file__).resolve().parent.parent  # of the clone
+DATA = ROOT / "data"
 CHECKPOINT = DATA / "checkpoint"  # a trained model
 
 

@@ -10,6 +10,8 @@ from numbers import Integral
 import torch
 import torch.nn.functional as F
 
+from sslnb.data.media import normalise, spectrogram
+
 BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
 
 
@@ -93,6 +95,23 @@ def retrieval_scores(
         for name, value in (("A", hit[:, :k].amax(1)), ("P", hit[:, :k].mean(1))):
             scores[f"{name}@{k}"] = ((weight * value).sum() / weight.sum()).item()
     return scores
+
+
+@torch.no_grad()
+def embed_clips(model, batches):
+    """Vectors of sounds (N, C) and of their images (N, C) by a model, on the CPU.
+
+    batches: of images (B, 3, H, W), in [0, 1] or uint8, and waves (B, samples). Images
+    are pooled as `pool_image` does by default. It computes where the model is.
+    """
+    device, sounds, images = next(model.parameters()).device, [], []
+    model.eval()
+    for pictures, waves in batches:
+        cells = model.embed_image(normalise(model.fit(pictures.to(device))))
+        images.append(pool_image(cells).cpu())
+        spectrograms = spectrogram(waves.to(device), model.config.audio)
+        sounds.append(model.embed_audio(spectrograms).cpu())
+    return torch.cat(sounds), torch.cat(images)
 
 
 def _plain(label):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from benchmarks import ledger, table_1
+from sslnb.cli import app
 from sslnb.files import CHECKPOINT
 from sslnb.training.recipe import SCENES
 from sslnb.training.recipe import TABLE_1, TrainConfig
@@ -138,16 +139,14 @@ def test_the_promised_commands_exist():
 
 
 def test_commands_that_pages_name_exist():
-    """`make x` in README and notebooks is a target; `python -m x` a module."""
+    """`make x` in README and notebooks is a target; `sslnb x` a command."""
     pages = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").glob("*"))]
     for path in pages:
         text = text_of(path)
         for target in re.findall(r"`make ([a-z]+)", text):
             assert target in targets(), f"{path.name}: make {target}"
-        for module in re.findall(r"python -m ((?:sslnb|benchmarks)[\w.]*)", text):
-            file = ROOT / module.rstrip(".").replace(".", "/")
-            assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), (
-                f"{path.name}: {module}")
+        for command in re.findall(r"(?:`|bin/|-m )sslnb ([a-z]+)", text):
+            assert command in app, f"{path.name}: sslnb {command}"
 
 
 def make(*arguments, folder=ROOT):
@@ -198,7 +197,7 @@ def test_an_old_python_is_told_so(clone):
 
 def test_the_readmes_table_is_what_the_ledger_says():
     text = text_of(ROOT / "README.md")
-    assert ledger.readme(text) == text, "run python -m benchmarks.ledger"
+    assert ledger.readme(text) == text, "run sslnb bench ledger"
     for row in ledger.rows():
         assert row["figures"] and row["machine"] and row["commit"] and row["told"]
 

@@ -10,7 +10,7 @@
     footage    a video as frames, each with the sound around it
     video      a heatmap over it
 
-The commands of `python -m sslnb.localise` are score (report), maps (respond), video.
+The commands: `sslnb score` (report), `sslnb maps` (respond), `sslnb video` (video).
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
 """Anybody's response maps against published annotations (notebook 06; section 4.2).
 
-    python -m sslnb.localise score --responses maps.npz --annotations vggss.json
+    sslnb score --responses maps.npz --annotations vggss.json
 
     >>> report = evaluate({"zpWuikVorYg_000032": response}, annotations)
     >>> print(report)                          # protocol, scores, baselines, sizes
@@ -41,7 +41,6 @@ from sslnb.localise.maps import open_maps, read_map
 from sslnb.localise.protocols import PROTOCOLS, Protocol, activated, in_range, measure
 from sslnb.localise.text import paragraphs
 
-HELP = "score maps (.npz) against published annotations"
 BLOCK = 32  # clips at once: 6 MB an array, well under a gigabyte in all
 SIZES = {"small": 32, "medium": 96, "large": 144, "huge": SIZE}  # pixels, squared
 
@@ -245,40 +244,35 @@ def _rows(table, annotations):
     return rows
 
 
-def add_options(parser):
-    """Options of `score` for an argparse parser."""
-    add = parser.add_argument
-    add("--responses", required=True, metavar="MAPS.npz", help="clip name -> (h, w)")
-    add("--annotations", required=True, metavar="PATH",
-        help="vggss.json, or a folder with one .xml a clip")
-    add("--protocol", default="lvs", choices=PROTOCOLS,
-        help="how a map becomes a mask (default: lvs)")
-    add("--median", action="store_true",
-        help="slavc: threshold each map at its own median instead of a fixed 0.5")
-    add("--negatives", metavar="MAPS.npz",
-        help="maps of pairs without a visible sound: count false positives too")
-    add("--threshold", type=float, metavar="T",
-        help="of pIA, in units of the maps; choose it on other clips than these "
-             "(default: the median of the scored maps' medians)")
-    add("--out", metavar="FILE.csv", help="write a row for each clip (.csv or .tsv)")
+def score_file(
+    responses: str | Path,
+    annotations: str | Path,
+    protocol: str = "lvs",
+    median: bool = False,
+    negatives: str | Path | None = None,
+    threshold: float | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+) -> Report:
+    """Score the maps of an .npz by an annotation file, and write the table `out`.
 
-
-def run(options):
-    """Score, print the report and write the table: what `score` does."""
-    separator = _separator(options.out) if options.out else None
-    protocol = PROTOCOLS[options.protocol]
-    if options.median:
-        if protocol.threshold == "median":
-            raise ValueError(f"--median is for slavc; {protocol.name} takes it as it is")
-        protocol = replace(protocol, threshold="median")
-    annotations = read_annotations(options.annotations)
-    negatives = open_maps(options.negatives) if options.negatives else nullcontext()
-    with open_maps(options.responses) as maps, negatives as silent:
-        report = evaluate(maps, annotations, protocol, silent, options.threshold)
-    print(report)
-    if options.out:
-        report.per_clip.to_csv(options.out, sep=separator, float_format="%.6g")
-        print(f"\nOne row a clip: {options.out}")
+    median: threshold each map at its own median, where the protocol has another
+    threshold. negatives: .npz of maps of pairs without a visible sound. out: a .csv or
+    .tsv with a row for each clip. seed: of the intervals. Errors: see evaluate.
+    """
+    separator = _separator(out) if out else None
+    chosen = _protocol(protocol)
+    if median:
+        if chosen.threshold == "median":
+            raise ValueError(f"--median is for slavc; {chosen.name} takes it as it is")
+        chosen = replace(chosen, threshold="median")
+    known = read_annotations(annotations)
+    unheard = open_maps(negatives) if negatives else nullcontext()
+    with open_maps(responses) as maps, unheard as silent:
+        report = evaluate(maps, known, chosen, silent, threshold, seed=seed)
+    if out:
+        report.per_clip.to_csv(out, sep=separator, float_format="%.6g")
+    return report
 
 
 def _separator(path):

@@ -1,8 +1,8 @@
 """A model's response maps for a folder of clips, to be scored (notebook 06; eq. 3).
 
-    python -m sslnb.localise maps VGGSound_test --checkpoint vggsound144k.pth.tar \\
+    sslnb maps VGGSound_test --checkpoint vggsound144k.pth.tar \\
         --annotations vggss.json --out maps.npz
-    python -m sslnb.localise score --responses maps.npz --annotations vggss.json
+    sslnb score --responses maps.npz --annotations vggss.json
 
 The folder has any layout of sslnb/data/field/layouts.py. Frames are squashed to the model's size
 and sounds cut or tiled to its length. A file that cannot be read is an error that names
@@ -13,13 +13,14 @@ and why, stands in a table beside the maps.
 import os
 import zipfile
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from sslnb.data.field.annotations import shortened
 from sslnb.data.field.layouts import open_folder
@@ -27,49 +28,46 @@ from sslnb.data.media import load_audio, load_image
 from sslnb.files import atomic_write
 from sslnb.model import SoundLocaliser
 
-HELP = "a model's response maps for a folder of clips, as .npz"
 THREADS = min(8, os.cpu_count() or 1)  # they wait for the disk, and decode
 
 
-def add_options(parser):
-    """Options of `python -m sslnb.localise maps`."""
-    parser.add_argument("folder", help="clips, in any layout of the field")
-    parser.add_argument("--checkpoint", required=True,
-                        help="folder of a checkpoint, or the authors' .pth.tar")
-    parser.add_argument("--out", required=True, type=Path,
-                        help="the .npz to write: clip name -> (h, w) float32")
-    parser.add_argument("--annotations",
-                        help="vggss.json or a folder of XML: the clips that are wanted")
-    parser.add_argument("--list", help="the clips that are wanted, one a line")
-    parser.add_argument("--skip-damaged", action="store_true",
-                        help="count and list files that cannot be read, and go on")
+def map_folder(
+    model: SoundLocaliser,
+    root: str | Path,
+    out: str | Path,
+    annotations: str | Path | None = None,
+    listed: str | Path | None = None,
+    skip_damaged: bool = False,
+    progress: Callable = lambda clips, **about: clips,
+) -> None:
+    """Write the maps of a folder of clips to `out`, an .npz, and say what has none.
 
-
-def run(options):
-    """The command: read the folder, respond, write the maps and what has none."""
-    if options.out.is_dir() or options.out.suffix != ".npz":
-        raise ValueError(f"--out is {options.out}; need the name of an .npz file")
-    folder = open_folder(options.folder, options.annotations, names=options.list)
+    Clips: those of `annotations` or of the list `listed`, else all. What has no map,
+    and why, goes into a table beside `out`, .missing.tsv. `progress` is called as tqdm
+    is. Errors: see respond_to_clips.
+    """
+    out = Path(out)
+    folder = open_folder(root, annotations, names=listed)
     print(folder.describe())
-    model = SoundLocaliser.open(options.checkpoint)
-    if model.leftover:
-        print(f"Not used of {options.checkpoint}: {', '.join(model.leftover)}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     maps, damaged = respond_to_clips(
-        model, folder.clips, skip_damaged=options.skip_damaged,
-        progress=lambda clips: tqdm(clips, total=len(folder.clips), unit="clip"),
+        model,
+        folder.clips,
+        skip_damaged=skip_damaged,
+        progress=partial(progress, total=len(folder.clips)),
     )
-    write_maps(options.out, maps)
+    write_maps(out, maps)
     lacking = {**folder.missing, **damaged}
-    table = options.out.with_suffix(".missing.tsv")
+    table = out.with_suffix(".missing.tsv")
     with atomic_write(table) as part:
         rows = [f"{name}\t{' '.join(why.split())}\n" for name, why in lacking.items()]
         part.write_text("clip\twhy\n" + "".join(rows), encoding="utf-8")
     if damaged:
         print(f"{len(damaged):,} damaged: {shortened(damaged)}")
-    print(f"maps of {len(maps):,} of {len(maps) + len(lacking):,} clips in {options.out},"
-          f" those without in {table}")
+    print(
+        f"maps of {len(maps):,} of {len(maps) + len(lacking):,} clips in {out},"
+        f" those without in {table}"
+    )
 
 
 def respond_to_clips(model, clips, batch=16, skip_damaged=False,
@@ -83,13 +81,33 @@ def respond_to_clips(model, clips, batch=16, skip_damaged=False,
     """
     device = next(model.parameters()).device
     maps, damaged = {}, {}
-    read = iter(progress(_read_ahead(model.config, clips, 2 * batch)))
+    batches = read_batches(
+        model.config, clips, batch, damaged if skip_damaged else None, progress
+    )
+    for several, images, waves in batches:
+        responses = model.predict(images.to(device), waves.to(device))
+        names = (clip.name for clip in several)
+        maps.update(zip(names, responses.float().cpu().numpy()))
+    if not maps:
+        raise ValueError(f"no clip can be read: {shortened(damaged.values(), 1)}")
+    return maps, damaged
+
+
+def read_batches(config, clips, batch=16, damaged=None, progress=lambda clips: clips):
+    """Clips as a model of `config` takes them, in batches.
+
+    Yields (clips, images (B, 3, S, S) in [0, 1], waves (B, samples)), read ahead by two
+    batches at most. `damaged`: a dict that takes {name: why} of the clips that cannot
+    be read; where it is None, ValueError names the first of them. `progress` wraps the
+    iterator of clips.
+    """
+    read = iter(progress(_read_ahead(config, clips, 2 * batch)))
     while several := list(islice(read, batch)):
         intact = []
         for clip, inputs in several:
             if not isinstance(inputs, Exception):
-                intact.append((clip.name, *inputs))
-            elif skip_damaged:
+                intact.append((clip, *inputs))
+            elif damaged is not None:
                 damaged[clip.name] = str(inputs)
             else:
                 raise ValueError(
@@ -97,14 +115,8 @@ def respond_to_clips(model, clips, batch=16, skip_damaged=False,
                     "--skip-damaged"
                 ) from inputs
         if intact:
-            names, images, waves = zip(*intact)
-            responses = model.predict(
-                torch.stack(images).to(device), torch.stack(waves).to(device)
-            )
-            maps.update(zip(names, responses.float().cpu().numpy()))
-    if not maps:
-        raise ValueError(f"no clip can be read: {shortened(damaged.values(), 1)}")
-    return maps, damaged
+            several, images, waves = zip(*intact)
+            yield several, torch.stack(images), torch.stack(waves)
 
 
 def _read_ahead(config, clips, ahead):

@@ -1,7 +1,7 @@
 """A heatmap over a video: where the model hears each frame's sound (notebook 06).
 
-    python -m sslnb.localise video my.mp4 --out heat.mp4
-    python -m sslnb.localise video my.mp4 --out heat.mp4 --fps 5 \\
+    sslnb video my.mp4 --out heat.mp4
+    sslnb video my.mp4 --out heat.mp4 --fps 5 \\
         --checkpoint vggsound144k.pth.tar
 
 Every frame, or --fps of them a second, is squashed to the model's square and compared
@@ -30,14 +30,11 @@ import torch
 from av.video.reformatter import Colorspace
 from matplotlib import colormaps
 from PIL import Image
-from tqdm import tqdm
 
 from sslnb.data.decode import UNDECODABLE, ClipError, decode
-from sslnb.files import CHECKPOINT, atomic_write, remove_leftovers
+from sslnb.files import atomic_write, remove_leftovers
 from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
-from sslnb.model import SoundLocaliser
 
-HELP = "a heatmap over a video, its sound kept"
 COLOURS, OPACITY = "viridis", 0.6  # as the notebooks draw maps
 BATCH = 16  # frames
 COPIED = ("aac", "mp3", "opus")  # what players and browsers take in an MP4
@@ -200,26 +197,3 @@ def _target(path):
             yield container
     except av.FFmpegError as error:
         raise OSError(error.errno, error.strerror) from error
-
-
-def add_options(parser):
-    """What `python -m sslnb.localise video` takes."""
-    parser.add_argument("video", help="a video with sound, of any format FFmpeg reads")
-    parser.add_argument("--out", required=True, help="the .mp4 to write")
-    parser.add_argument("--checkpoint", default=CHECKPOINT, type=Path,
-                        help="folder of a trained model, or an authors' .pth.tar "
-                        "(default: the small one of data/checkpoint)")
-    parser.add_argument("--fps", type=float,
-                        help="frames a second to keep, at most (default: all)")
-
-
-def run(options):
-    """Make the video; say what became of it."""
-    model = SoundLocaliser.open(options.checkpoint)
-    if model.leftover:
-        print(f"Not used of {options.checkpoint}: {', '.join(model.leftover)}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    found = heat_video(model, options.video, options.out, options.fps, tqdm)
-    print(f"{found.out}: {found.frames:,} frames, {found.seconds:.1f} s; dark is a "
-          f"cosine of {found.low:.2f}, bright of {found.high:.2f}; its poster is "
-          f"{found.poster}")

@@ -1,10 +1,10 @@
 """What this machine has for the series, and what to do about each thing that is wrong.
 
-    python -m sslnb.doctor              # everything
-    python -m sslnb.doctor --quiet      # only what is not ok
-    python -m sslnb.doctor --install    # before the install: is it going to work?
+    sslnb doctor              # everything
+    sslnb doctor --quiet      # only what is not ok
+    python sslnb/series/doctor.py --install    # before the install: will it work?
 
-Ends with exit code 1 where something stops the series. It needs nothing but
+Ends with exit code 1 where something stops the series. This file needs nothing but
 Python itself, so that it can tell what is missing.
 """
 
@@ -121,7 +121,7 @@ def memory():
         size = min(size, int(text))
     return judge("memory", size >= MEMORY * 1e9, f"{size / 1e9:.1f} GB",
                  f"a run takes up to {MEMORY} GB: close what else is open, or train "
-                 "on fewer scenes (`python -m sslnb.run 05 -p scenes 1000`)", WARNING)
+                 "on fewer scenes (`sslnb run 05 -p scenes 1000`)", WARNING)
 
 
 # --- packages ---------------------------------------------------------------
@@ -324,21 +324,26 @@ def report(findings, quiet=False):
     return 1 if count[PROBLEM] else 0
 
 
-def main(arguments=None):
-    """The command line; the exit code."""
-    parser = argparse.ArgumentParser("python -m sslnb.series.doctor", description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quiet", action="store_true", help="only what is not ok")
-    parser.add_argument("--install", action="store_true",
-                        help="only what an install needs")
-    parser.add_argument("--cpu", action="store_true",
-                        help="with --install: CPU-only packages, which are smaller")
-    options = parser.parse_args(arguments)
+def examine(quiet=False, install=False, cpu=False):
+    """Examine this machine, or only what an install needs, and print what is found.
+
+    Returns the exit code: 1 where something stops the series. cpu: the install is of
+    CPU-only packages.
+    """
     if not (ROOT / "pyproject.toml").exists():
-        sys.exit(f"error: {ROOT} is no clone of the repository: its notebooks and data "
-                 "are needed too")
-    findings = before_install(options.cpu) if options.install else everything()
-    return report(findings, options.quiet)
+        raise FileNotFoundError(
+            f"{ROOT} is not a clone of the repository, whose notebooks and data are "
+            "needed too"
+        )
+    return report(before_install(cpu) if install else everything(), quiet)
+
+
+def main(arguments=None):
+    """The command `sslnb doctor` where nothing is installed yet; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in ("quiet", "install", "cpu"):
+        parser.add_argument(f"--{name}", action="store_true")
+    return examine(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Run the series: execute notebooks, and make their pages.
 
-    python -m sslnb.run                       # 01 to 07, into runs/
-    python -m sslnb.run 05 06 --out mine      # two of them
-    python -m sslnb.run 05 -p epochs 3        # with another parameter
-    python -m sslnb.run --store 03 04         # in place, as they are committed
+    sslnb run                       # 01 to 07, then A1 to A3, into runs/
+    sslnb run 05 06 --out mine      # two of them
+    sslnb run 05 -p epochs 3        # with another parameter
+    sslnb run 03 04 --store         # in place, as they are committed
 
 A run writes the executed notebooks, an HTML page of each, and index.html with
 the outputs of the cells tagged `key`. A parameter that a notebook does not know,
 or of another kind than its default, is an error, before anything is executed.
 """
 
-import argparse
 import ast
 import os
 import sys
@@ -24,13 +23,13 @@ import papermill
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 
+from sslnb.files import ROOT
 from sslnb.series.pages import Done, page, without_widgets, write_index
+from sslnb.training.recipe import SCENES, VAL_CLIPS, TrainConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 TIMEOUT = 1_800  # seconds that one cell may take
 FAILURES = (papermill.PapermillExecutionError, CellControlSignal, DeadKernelError)
-
 
 
 def notebooks(numbers=()):
@@ -171,9 +170,6 @@ def handed(source, out):
     """What a run gives a notebook: 05 trains in full, and hands its model on."""
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
-        from sslnb.training.recipe import SCENES, VAL_CLIPS
-        from sslnb.training.recipe import TrainConfig  # torch: takes seconds
-
         return {"scenes": SCENES, "val_scenes": VAL_CLIPS, "epochs": TrainConfig.epochs,
                 "out": checkpoint}
     return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
@@ -213,37 +209,15 @@ def series(out, numbers=(), parameters=None):
     return index, ""
 
 
-def main(arguments=None):
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m sslnb.series.run", description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("numbers", nargs="*", help="01 … 07; all by default")
-    parser.add_argument("--out", default=ROOT / "runs", help="folder to write into")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[],
-                        metavar=("NAME", "VALUE"), help="a parameter of the notebooks\n"
-                        "(a relative path counts from their folder)")
-    parser.add_argument("--store", action="store_true",
-                        help="execute in place, with the parameters as they stand")
-    options = parser.parse_args(arguments)
-    if options.store and options.parameter:
-        parser.error("--store keeps the parameters as they stand; leave out -p")
-    try:
-        if options.store:
-            for path in notebooks(options.numbers):
-                print(path.name, flush=True)
-                store(path)
-            return
-        index, problem = series(options.out, options.numbers, dict(options.parameter))
-    except FAILURES as error:
-        sys.exit(f"error: {path.name}: {error}")
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped")
-    print(f"\nThe pages are at {index}")
-    if problem:
-        sys.exit(f"error: {problem}")
-
-
-if __name__ == "__main__":
-    main()
+def store_series(numbers=()):
+    """Execute the series, or notebooks of it, in place; RuntimeError where one fails."""
+    for path in notebooks(numbers):
+        print(path.name, flush=True)
+        try:
+            store(path)
+        except FAILURES as error:
+            what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else error
+            raise RuntimeError(
+                f"{path.name} is left as it was: {what}; `sslnb run {path.stem}` makes a "
+                "page of it, with the cell that failed"
+            ) from error

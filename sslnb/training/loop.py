@@ -10,35 +10,24 @@ from (seed, epoch), so that a run that is stopped and resumed ends like one that
 was never stopped.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sslnb import augment, localise
 from sslnb.data.clips import Clips
-from sslnb.data.field.annotations import read_annotations
 from sslnb.data.media import normalise
 from sslnb.losses import contrastive_loss
 from sslnb.model import SoundLocaliser
 from sslnb.training import parallel
 from sslnb.training.checkpoint import load_state, run_folder, save_state
-from sslnb.training.clips import check_clips, load_training
+from sslnb.training.clips import check_clips
 from sslnb.training.feed import Feed
-from sslnb.training.recipe import (
-    SCENES,
-    VAL_CLIPS,
-    TrainConfig,
-    learning_rate_at,
-    strength_at,
-)
+from sslnb.training.recipe import TrainConfig, learning_rate_at, strength_at
 from sslnb.training.report import EpochReport
 from sslnb.training.state import TrainState
 from sslnb.training.step import (
@@ -188,79 +177,3 @@ def validate(model: SoundLocaliser, val: Clips, config: TrainConfig) -> dict:
         if len(images) > 1
     ]
     return {"loss": torch.stack(losses).mean().item()}
-
-
-def main(arguments=None):
-    """The command line: every field of TrainConfig is an option."""
-    parser = argparse.ArgumentParser(
-        "python -m sslnb.training.loop", description="Train a model; under torchrun, on many GPUs.",
-        epilog="Defaults: laptop / paper, where the presets differ.",
-    )
-    parser.add_argument("--out", required=True, help="folder for this run alone")
-    parser.add_argument("--data", default="soundstamps", help="soundstamps, vggsound (a "
-                        "folder of prepared clips) or packed (a store) [soundstamps]")
-    parser.add_argument("--root", default="", help="where the data lies")
-    parser.add_argument("--list", default="", dest="listed", help="names of the clips of "
-                        "vggsound to train on, one a line [all]")
-    parser.add_argument("--benchmark", default="", help="annotations of the clips that "
-                        "will be scored: training on one of them is refused [none]")
-    parser.add_argument("--skip-damaged", action="store_true", help="leave out clips of "
-                        "vggsound that are missing or damaged, and list them in the store")
-    parser.add_argument("--allow-leaks", action="store_true", help="train on them")
-    parser.add_argument("--scenes", type=int, default=SCENES,
-                        help=f"of SoundStamps, to train on [{SCENES}]")
-    parser.add_argument("--val-clips", type=int, default=VAL_CLIPS,
-                        help=f"to choose the best epoch by [{VAL_CLIPS}]")
-    parser.add_argument("--workers", type=int, default=2, help="threads that read "
-                        "clips ahead where they do not fit on the GPU [2]")
-    parser.add_argument("--compile", action="store_true", help="compile the encoders "
-                        "by torch.compile before the first step; in one process only")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in "
-                        "--out, from its last whole state")
-    laptop, paper = (TrainConfig.from_preset(preset) for preset in ("laptop", "paper"))
-    for field in fields(TrainConfig):
-        values = [getattr(c, field.name) for c in (laptop, paper)]
-        default = values[0] if values[0] == values[1] or field.name == "preset" else (
-            f"{values[0]} / {values[1]}")
-        kind = {tuple: {"nargs": 2, "type": float},
-                bool: {"action": argparse.BooleanOptionalAction}}
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} [{default}]".replace("%", "%%"),
-            **kind.get(field.type, {"type": field.type}),
-        )
-    options = vars(parser.parse_args(arguments))
-    given = {f.name: options.pop(f.name) for f in fields(TrainConfig) if f.name in options}
-    try:
-        config = TrainConfig.from_preset(given.pop("preset", "laptop"), **given)
-    except ValueError as error:
-        parser.error(str(error))
-    with parallel.process_group():
-        try:
-            run(config, **options)
-        except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-            # at once: where another process is lost, this one has little time
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            sys.exit(1)
-
-
-def run(config, out, benchmark, allow_leaks, resume, workers, compile, **data):
-    """Train as the command line says, and print the metrics of every epoch."""
-    first = parallel.is_main()
-    clips, val = load_training(config.preset, **data)
-    tested = read_annotations(benchmark) if benchmark else {}
-    if first and not tested and data["data"] != "soundstamps":
-        print("Not checked for leaks: give --benchmark, the annotations of what the model "
-              "will be scored on.")
-
-    def bar(steps):
-        return tqdm(steps, unit="step", leave=False, disable=not first)
-
-    for metrics in train(config, clips, val, out, resume, bar, tested, allow_leaks,
-                         workers, compile):
-        if first:
-            print("  ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 SCENES = 5_000  # of SoundStamps, for a complete run of the laptop preset
 VAL_CLIPS = 400  # that choose the best epoch
@@ -32,8 +32,12 @@ def setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """Everything that a run depends on beside its clips. Defaults: the laptop's."""
 
-    preset: str = setting("laptop", "size of the model: laptop, or paper (section 4.1)")
-    model: str = setting("F", "A to F of table 1: which augmentations and losses")
+    preset: Literal["laptop", "paper"] = setting(
+        "laptop", "size of the model, and its usual settings: the paper's, section 4.1"
+    )
+    model: Literal["A", "B", "C", "D", "E", "F"] = setting(
+        "F", "of table 1: which augmentations and losses it is trained with"
+    )
     epochs: int = setting(14, "how often each clip is seen (section 4.1: 80)")
     batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
     learning_rate: float = setting(3e-3, "Adam's highest rate (section 4.1: 1e-4)")
@@ -47,7 +51,7 @@ class TrainConfig:
         "the model that is saved; 0: save the weights themselves (ours)"
     )
     seed: int = setting(0, "of weights, order and augmentations")
-    form: str = setting(
+    form: Literal["release", "paper"] = setting(
         "release", "contrastive loss of the released code, or paper: equations 5 to 8"
     )
     epsilon: float = setting(0.65, "ε of equation 5: cells above are foreground")
@@ -71,7 +75,7 @@ class TrainConfig:
         0.4, "fraction of the run over which T_app and T_mask rise to their full "
         "frequency; 0: full from the start (ours)"
     )
-    precision: str = setting(
+    precision: Literal["bf16", "fp32"] = setting(
         "bf16", "of the encoders, or fp32; the losses and the search for similar sounds "
         "are always in fp32"
     )

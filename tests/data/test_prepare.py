@@ -19,6 +19,7 @@ import scipy.signal
 import soundfile
 from PIL import Image
 
+from sslnb.cli import main
 from sslnb.data import AudioConfig, load_audio, load_image
 from sslnb.data.decode import ClipError, read_clip
 from sslnb.data.field import prepare
@@ -55,7 +56,7 @@ def contents(folder):
 
 def command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "sslnb.data.field.prepare", *map(str, arguments)], cwd=ROOT,
+        [sys.executable, "-m", "sslnb", "prepare", *map(str, arguments)], cwd=ROOT,
         capture_output=True, text=True, timeout=600, **options,
     )
 
@@ -585,6 +586,7 @@ def many(videos, good):
 
 STRUCK = """
 import os, signal, sys
+from sslnb.cli import main
 from sslnb.data.field import prepare
 
 class Bar(prepare.tqdm):
@@ -597,7 +599,7 @@ prepare.tqdm = Bar
 # where the tests themselves run in the background, SIGINT is ignored, and that is
 # inherited
 signal.signal(signal.SIGINT, signal.default_int_handler)
-prepare.main(sys.argv[1:])
+sys.exit(main(["prepare", *sys.argv[1:]]))
 """
 
 
@@ -619,7 +621,7 @@ def finished(out):
 
 def test_a_killed_run_is_gone_on_with(many, tmp_path):
     out = tmp_path / "out"
-    process = struck("kill(os.getpid(), signal.SIGKILL)", many, out, "--workers", 2)
+    process = struck("kill(os.getpid(), signal.SIGKILL)", many, "--out", out, "--workers", 2)
     process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL
     last = time.monotonic() + 600
@@ -696,33 +698,36 @@ def test_a_disk_that_cannot_be_written_ends_the_run(many, tmp_path):
 
 
 def test_the_command_ends_with_a_table_and_fails_only_if_strict(mixed, tmp_path):
-    first = command(mixed, tmp_path / "out", "--workers", 2)
+    first = command(mixed, "--out", tmp_path / "out", "--workers", 2)
     assert first.returncode == 0, first.stderr
     assert "15 files: 3 made" in first.stdout and "no audio track" in first.stdout
     assert "100%" in first.stderr and "clip/s" in first.stderr  # the bar
-    strict = command(mixed, tmp_path / "out", "--strict")
+    strict = command(mixed, "--out", tmp_path / "out", "--strict")
     assert strict.returncode == 1
     assert "0 made, 3 there already, 12 failed" in strict.stdout
-    assert "error: 12 failed" in strict.stderr and "Traceback" not in strict.stderr
+    assert "error: 12 of the videos gave no clip" in strict.stderr
+    assert "Traceback" not in strict.stderr
 
 
 def test_strict_is_content_where_nothing_failed(videos, good, tmp_path, capsys):
     (videos / name(0)).write_bytes(good)
-    prepare.main([str(videos), str(tmp_path / "out"), "--strict", "--size", "45"])
+    out = str(tmp_path / "out")
+    assert main(["prepare", str(videos), "--out", out, "--strict", "--size", "45"]) == 0
     assert "1 made" in capsys.readouterr().out
 
 
-def test_wrong_input_is_one_line(tmp_path):
-    with pytest.raises(SystemExit, match="^error: .*none is no folder"):
-        prepare.main([str(tmp_path / "none"), str(tmp_path / "out")])
+def test_wrong_input_is_one_line(tmp_path, capsys):
+    assert main(["prepare", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "none is no folder" in line
 
 
 def test_ctrl_c_stops_in_order(many, tmp_path):
     out = tmp_path / "out"
     # a terminal tells the workers too
-    process = struck("killpg(0, signal.SIGINT)", many, out, "--workers", 2)
+    process = struck("killpg(0, signal.SIGINT)", many, "--out", out, "--workers", 2)
     _, told = process.communicate(timeout=600)
-    assert process.returncode == 1 and "what is made is kept" in told
+    assert process.returncode == 130 and "what is made is kept" in told
     assert "Traceback" not in told
     assert 3 <= len(finished(out)) <= 7
     check_whole(out, len(finished(out)))

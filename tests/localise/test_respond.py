@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ import soundfile
 import torch
 from PIL import Image
 
+from sslnb.cli import main
 from sslnb.data import AudioConfig, load_audio, load_image, soundstamps
 from sslnb.data.field.layouts import open_folder
 from sslnb.localise import respond
-from sslnb.localise.__main__ import main
 from sslnb.localise.respond import respond_to_clips, write_maps
 from sslnb.model import ModelConfig, SoundLocaliser
 
@@ -46,7 +47,8 @@ def clips(tmp_path):
 
 
 def command(clips, checkpoint, out, *more):
-    main(["maps", str(clips), "--checkpoint", str(checkpoint), "--out", str(out), *more])
+    options = ["--checkpoint", str(checkpoint), "--out", str(out), *more]
+    return main(["maps", str(clips), *options])
 
 
 def table(out):
@@ -173,13 +175,12 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_file_is_named_and_nothing_is_written(
-    tmp_path, clips, checkpoint, kind
+    tmp_path, clips, checkpoint, kind, capsys
 ):
     DAMAGE[kind](clips)
     out = tmp_path / "maps.npz"
-    with pytest.raises(SystemExit) as caught:
-        command(clips, checkpoint, out)
-    told = str(caught.value)
+    assert command(clips, checkpoint, out) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith(f"error: clip {NAMES[1]}: ") and "--skip-damaged" in told
     assert f"{NAMES[1]}.{'wav' if 'sound' in kind else 'jpg'}" in told
     assert not out.exists() and not out.with_suffix(".missing.tsv").exists()
@@ -205,27 +206,32 @@ def test_a_damaged_file_may_be_left_out_but_nothing_takes_its_place(
     assert f"1 damaged: {NAMES[1]}" in told and "maps of 5 of 7 clips" in told
 
 
-def test_where_nothing_can_be_read_there_are_no_maps(tmp_path, clips, checkpoint):
+def test_where_nothing_can_be_read_there_are_no_maps(
+    tmp_path, clips, checkpoint, capsys
+):
     for name in NAMES:
         (clips / "frames" / f"{name}.jpg").write_text("hello")
-    with pytest.raises(SystemExit, match="no clip can be read: .*damaged.* and 6 more"):
-        command(clips, checkpoint, tmp_path / "maps.npz", "--skip-damaged")
+    out = tmp_path / "maps.npz"
+    assert command(clips, checkpoint, out, "--skip-damaged") == 1
+    told = capsys.readouterr().err
+    assert re.search("no clip can be read: .*damaged.* and 6 more", told)
     assert not (tmp_path / "maps.npz").exists()
 
 
 @pytest.mark.parametrize("out", ["maps", "maps.json", "."])
-def test_another_name_than_of_an_npz_is_refused_at_once(tmp_path, clips, out):
-    with pytest.raises(SystemExit, match="need the name of an .npz file"):
-        command(clips, "no such checkpoint", tmp_path / out)
+def test_another_name_than_of_an_npz_is_refused_at_once(tmp_path, clips, out, capsys):
+    assert command(clips, "no such checkpoint", tmp_path / out) == 2
+    assert 'Invalid value' in capsys.readouterr().err
 
 
 def test_folders_and_checkpoints_that_are_not_there_are_named(
-    tmp_path, clips, checkpoint
+    tmp_path, clips, checkpoint, capsys
 ):
-    with pytest.raises(SystemExit, match="error: .*gone is no folder"):
-        command(tmp_path / "gone", checkpoint, tmp_path / "maps.npz")
-    with pytest.raises(SystemExit, match="error: no checkpoint at .*gone"):
-        command(clips, tmp_path / "gone", tmp_path / "maps.npz")
+    gone, out = tmp_path / "gone", tmp_path / "maps.npz"
+    assert command(gone, checkpoint, out) == 1
+    assert re.search("^error: .*gone is no folder", capsys.readouterr().err)
+    assert command(clips, gone, out) == 1
+    assert re.search("^error: no checkpoint at .*gone", capsys.readouterr().err)
 
 
 # --- the file ---------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Heatmaps over real encoded videos, decoded again and compared with what they were."""
 
-import argparse
 import os
 import resource
 import signal
@@ -19,8 +18,10 @@ from matplotlib import colormaps
 from PIL import Image
 from torch import nn
 
+from sslnb.cli import main
 from sslnb.data import AudioConfig
 from sslnb.data.decode import ClipError
+from sslnb.files import CHECKPOINT
 from sslnb.localise import video
 from sslnb.localise.footage import Sound, open_footage, read_frames
 from sslnb.localise.video import heat_video, overlay
@@ -727,9 +728,7 @@ def test_a_name_with_a_colon_is_no_protocol(tmp_path, short, monkeypatch):
 
 
 def command(*arguments):
-    parser = argparse.ArgumentParser()
-    video.add_options(parser)
-    video.run(parser.parse_args([str(argument) for argument in arguments]))
+    assert main(["video", *map(str, arguments)]) == 0
 
 
 def test_the_command_takes_the_model_that_ships(tmp_path, short, capsys):
@@ -737,7 +736,7 @@ def test_the_command_takes_the_model_that_ships(tmp_path, short, capsys):
     told = capsys.readouterr().out
     assert "heat.mp4: 3 frames, 0.5 s; dark is a cosine of 0." in told
     assert "its poster is" in told and "heat.png" in told
-    model = SoundLocaliser.load(video.CHECKPOINT)
+    model = SoundLocaliser.load(CHECKPOINT)
     image = Image.fromarray(frames_of(short)[1][0]).resize((96, 96), Image.BILINEAR)
     first, track = sound_of(short)
     wave = window(track, first, 0, model.config.audio.samples)

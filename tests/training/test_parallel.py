@@ -130,8 +130,8 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
 @pytest.mark.slow
 def test_torchrun_says_where_a_process_was_lost_and_one_goes_on_alone(tmp_path):
     """The README's command; SIGKILL for one of two processes in the second epoch."""
-    options = ["-m", "sslnb.training.loop", "--out", str(tmp_path), "--scenes", "64", "--val-clips",
-               "8", "--batch", "16", "--epochs", "3", "--model", "D"]
+    options = ["-m", "sslnb", "train", "--out", str(tmp_path), "--scenes", "64",
+               "--val-clips", "8", "--batch", "16", "--epochs", "3", "--model", "D"]
     running = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
          "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", *options],

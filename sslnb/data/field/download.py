@@ -1,8 +1,8 @@
 """Where annotations and lists of the field are published, and fetching them.
 
-    python -m sslnb.download --list
-    python -m sslnb.download vggss vggss-4911 --out benchmarks/field
-    python -m sslnb.download --verify benchmarks/field/vggss.json
+    sslnb download                                       # what is published where
+    sslnb download vggss vggss-4911 --out benchmarks/field
+    sslnb verify benchmarks/field/vggss.json
 
 Files come from their authors, at one commit of theirs. What arrives is compared with
 the SHA-256 that the file had when this project was made; where none is known, this is
@@ -10,10 +10,8 @@ said, and the size compared. A file has its name only once it is whole and right
 a link is dead, the error says how to get the file by hand.
 """
 
-import argparse
 import hashlib
 import http.client
-import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -157,7 +155,7 @@ def by_hand(source, path):
         return f"By hand: open {source.page}, follow its links to {source.what}"
     return (f"By hand: open {source.page}, find {source.url.split('/', 6)[-1]} there or "
             f"in a copy of it, save it as {path}, then "
-            f"`python -m sslnb.download --verify {path}`")
+            f"`sslnb verify {path}`")
 
 
 def verify(path, source=None):
@@ -175,7 +173,7 @@ def verify(path, source=None):
         if not matching:
             raise ValueError(
                 f"{path} (SHA-256 {digest}) is none of the files known here by its "
-                "content, nor by its name: see --list"
+                "content, nor by its name: `sslnb download` lists them"
             )
         source = matching[0]
     return _judge(str(path), size, digest, source)
@@ -210,38 +208,3 @@ def table():
         lines += [f"{source.name:<19}{source.what}",
                   f"{'':<19}{source.file}, {how}; {source.page}"]
     return "\n".join(lines)
-
-
-def main(arguments=None):
-    """The command line; the exit code."""
-    parser = argparse.ArgumentParser("python -m sslnb.data.field.download", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="files of --list")
-    parser.add_argument("--out", type=Path, default=Path("."), help="the folder for them")
-    parser.add_argument("--list", action="store_true", help="what is published where")
-    parser.add_argument("--verify", type=Path, metavar="FILE",
-                        help="is this file as it was published?")
-    options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in SOURCES]
-    if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(SOURCES)}")
-    if not (options.names or options.list or options.verify):
-        parser.error("say which NAMEs to fetch, or --list, or --verify FILE")
-    if options.list:
-        print(table())
-    jobs = [lambda name=name: "{}: {}".format(*fetch(SOURCES[name], options.out))
-            for name in options.names]
-    if options.verify:
-        jobs.append(lambda: f"{options.verify}: {verify(options.verify)}")
-    failed = 0
-    for job in jobs:
-        try:
-            print(job())
-        except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = 1
-    return failed
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -141,7 +141,7 @@ def _named(path, table):
                 found[clip] = row
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"no list at {path}: see `python -m sslnb.download --list`"
+            f"no list at {path}: `sslnb download` fetches those that are published"
         ) from error
     except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(f"{path} is no list of clips: {error}; {FORMS}") from error

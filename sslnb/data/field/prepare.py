@@ -15,14 +15,12 @@ printed and listed in CLIPS/failed.tsv; such clips leave neither file, and the n
 tries them again.
 """
 
-import argparse
 import csv
 import json
 import multiprocessing
 import os
 import re
 import signal
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -267,30 +265,3 @@ def _make(file, out, size):
     except ClipError as error:
         return error.reason, error.detail
     return None
-
-
-def main(arguments=None):
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m sslnb.data.field.prepare", description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("videos", help="folder of VGGSound files")
-    parser.add_argument("out", help="folder for frames, audio and failed.tsv")
-    parser.add_argument("--workers", type=int, help="processes (default: cores)")
-    parser.add_argument("--size", type=int, help="pixels of a frame's shorter side, at "
-                        "most\n(default: as in the video)")
-    parser.add_argument("--strict", action="store_true",
-                        help="exit with status 1 if a clip failed")
-    options = parser.parse_args(arguments)
-    try:
-        report = prepare_videos(options.videos, options.out, options.workers, options.size)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; what is made is kept: the same command goes on")
-    print(report)
-    if options.strict and report.failures:
-        sys.exit(f"error: {len(report.failures)} failed, and --strict was given")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,19 +5,17 @@
     >>> clips.images.index_select(0, torch.tensor([5, 70_000])).shape  # reads two rows
     torch.Size([2, 3, 256, 256])
 
-    python -m sslnb.store pack vggsound vggsound.store
-    python -m sslnb.store scenes scenes.store --split train --count 20000
-    python -m sslnb.store verify scenes.store
+    sslnb pack vggsound --out vggsound.store
+    sslnb scenes --out scenes.store --split train --count 20000
+    sslnb verify scenes.store
 
 A store is a folder: frames.npy (N, 3, S, S) uint8, waves.npy (N, samples) int16 at
 16 kHz, for scenes masks.npy (N, 224, 224) bool, and index.json with names, labels,
 boxes, what was skipped, and checksums. packing.py makes it; arrays.py reads it.
 """
 
-import argparse
 import hashlib
 import json
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -150,61 +148,3 @@ def _read_scene(item, size, audio):
     wave = fit_length(torch.from_numpy(scene.wave), audio.samples)
     said = {"label": scene.class_name, "boxes": scene.boxes}
     return said, (scene.image.transpose(2, 0, 1), wave, scene.mask)
-
-
-def main(arguments=None):
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m sslnb.data.store.clips", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    of_clips = commands.add_parser("pack", help="pack prepared clips")
-    of_clips.add_argument("root", help="folder of prepared clips, in any known layout")
-    of_clips.add_argument("out", help="folder of the store")
-    of_clips.add_argument("--list", metavar="FILE", help="names of clips, one a line")
-    of_clips.add_argument("--annotations", metavar="PATH", help="of boxes")
-    of_clips.add_argument("--classes", metavar="FILE", help="vggsound.csv: labels")
-    of_clips.add_argument("--skip-damaged", action="store_true",
-                          help="leave out what is missing or damaged, and list it")
-    of_scenes = commands.add_parser("scenes", help="compose and pack SoundStamps scenes")
-    of_scenes.add_argument("out", help="folder of the store")
-    of_scenes.add_argument("--split", default="train", choices=soundstamps.SPLITS)
-    of_scenes.add_argument("--count", type=int, help="scenes (default: all of wild)")
-    of_scenes.add_argument("--seed", type=int, default=0)
-    for command in (of_clips, of_scenes):
-        command.add_argument("--size", type=int, default=256, help="pixels a side (256)")
-        command.add_argument("--seconds", type=float, default=3.0, help="of sound (3)")
-    of_check = commands.add_parser("verify", help="compute all checksums anew")
-    of_check.add_argument("out", help="folder of the store")
-    for command in (of_clips, of_scenes, of_check):
-        command.add_argument("--workers", type=int, help="in parallel (default: cores)")
-    options = parser.parse_args(arguments)
-    try:
-        print(_run(options))
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; run the same command again to go on")
-
-
-def _run(options):
-    """Run a command; what it says in the end."""
-    if options.command == "verify":
-        count = verify(options.out, options.workers)
-        return f"{options.out}: {count:,} clips, every checksum right"
-    skipped = {}
-    if options.command == "pack":
-        folder = open_folder(options.root, options.annotations, options.classes,
-                             options.list)
-        print(folder.describe())
-        skipped = pack(folder, options.out, options.size, options.seconds,
-                       options.workers, options.skip_damaged)
-    else:
-        pack_scenes(options.split, options.count, options.out, options.size,
-                    options.seconds, options.seed, options.workers)
-    told = [f"{options.out}: {len(open_store(options.out)):,} clips packed, "
-            f"{len(skipped):,} skipped"]
-    return "\n".join(told + [f"  {name}: {why}" for name, why in skipped.items()])
-
-
-if __name__ == "__main__":
-    main()

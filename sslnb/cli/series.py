@@ -1,0 +1,115 @@
+"""The notebooks as a series, the check of this machine, and the benchmarks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import CycloptsError, Group, Parameter
+
+from sslnb.cli.options import Flag, default
+from sslnb.files import ROOT
+
+GROUP = Group("The series", sort_key=1)
+RUNS = ROOT / "runs"
+# What a user's shell holds must not decide what runs here
+HABITS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "MPLBACKEND",
+          "JUPYTER_PATH")
+BENCHMARKS = ("scenes", "prepare", "store", "score", "train", "ledger")
+
+Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
+
+
+def run(
+    *notebooks: str,
+    out: Annotated[Path, default("runs, in the clone")] = RUNS,
+    parameter: Annotated[list[tuple[str, str]], Parameter(alias="-p", show_default=False)] = [],
+    store: Flag = False,
+):
+    """Run the notebooks; their pages, and an index with the key outputs, are in --out.
+
+    A parameter that a notebook does not know, or of another type than its default, is
+    an error, before anything is executed.
+
+    Args:
+        notebooks: 01 to 07, A1 to A3 [default: all]
+        out: folder to write into
+        parameter: NAME VALUE of a parameter of these notebooks; a relative path counts
+            from their folder
+        store: execute in place, with the parameters as they stand
+    """
+    if store and parameter:
+        raise CycloptsError(
+            msg="--store keeps the parameters as they stand: leave out --parameter"
+        )
+    from sslnb.series.run import series, store_series
+
+    if store:
+        store_series(notebooks)
+        return
+    index, problem = series(out, notebooks, dict(parameter))
+    print(f"\nThe pages are at {index}")
+    if problem:
+        raise RuntimeError(problem)
+
+
+def lab(*options: Rest):
+    """JupyterLab on the notebooks.
+
+    Args:
+        options: of JupyterLab, --no-browser or --port 8890 for example
+    """
+    root_too = ["--allow-root"] if os.getuid() == 0 else []  # in containers
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", "jupyterlab", *root_too,
+         "--notebook-dir", str(ROOT / "notebooks"), *options],
+        {k: v for k, v in os.environ.items() if k not in HABITS}
+        | {"PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"},
+    )
+
+
+def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
+    """What this machine has for the series, and what to do about what is wrong.
+
+    Exit code 1 where something stops the series.
+
+    Args:
+        quiet: only what is not ok
+        install: only what an install needs
+        cpu: with --install: CPU-only packages, which are smaller
+    """
+    from sslnb.series.doctor import examine
+
+    return examine(quiet, install, cpu)
+
+
+def bench(
+    name: Literal["all", *BENCHMARKS, "table_1"] = "all",
+    /,
+    *options: Rest,
+):
+    """Measure how fast things are, into benchmarks/ledger.jsonl and the README's table.
+
+    All of them take about 20 minutes.
+
+    Args:
+        name: of one benchmark; `table_1` trains the six models of table 1, `ledger`
+            writes the README's table anew
+        options: of that benchmark: `sslnb bench train -- --help` lists them
+    """
+    if not (ROOT / "benchmarks").is_dir():
+        raise FileNotFoundError(f"{ROOT} holds no benchmarks: run from a clone")
+    if name == "all" and options:
+        raise CycloptsError(msg=f"say which benchmark takes {' '.join(options)}")
+    for each in BENCHMARKS if name == "all" else [name]:
+        done = subprocess.run(  # alone: memory at its peak is measured too
+            [sys.executable, "-m", f"benchmarks.{each}", *options],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        if done.returncode:
+            raise RuntimeError(f"benchmark {each} failed, see above")
+
+
+COMMANDS = (run, lab, doctor, bench)
