@@ -31,8 +31,7 @@ from sslnb.data import (
 from sslnb.data.field.annotations import Annotation
 from sslnb.data.field.layouts import Clip, Folder
 from sslnb.data.soundstamps import compose
-from sslnb.data.store import arrays, packing
-from sslnb.data.store import clips as store
+from sslnb.data.store import arrays
 from sslnb.data.store.arrays import CHUNK
 from sslnb.data.store.clips import open_store, pack, pack_scenes, verify
 

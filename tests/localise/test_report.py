@@ -813,7 +813,3 @@ def test_an_open_file_is_read_clip_by_clip(files):
         found = evaluate(maps, annotations, resamples=FEW)
     plain = evaluate(some_maps(annotations), annotations, resamples=FEW)
     assert found.per_clip.equals(plain.per_clip)
-
-
-def test_the_help_is_one_line():
-    assert "\n" not in report.HELP

@@ -26,6 +26,7 @@ from sslnb.losses import contrastive_loss, equivariance_loss
 from sslnb.model import SoundLocaliser, respond
 from sslnb.training import loop as training
 from sslnb.training.checkpoint import states
+from sslnb.training.clips import load_training
 from sslnb.training.loop import shuffled_batches, train
 from sslnb.training.recipe import TABLE_1, TrainConfig, learning_rate_at, strength_at
 from sslnb.training.step import Branches, total_loss, two_images, two_views
@@ -547,7 +548,7 @@ def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, c
 
 def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos):
     root, _ = videos
-    load = partial(training.load_training, data="vggsound", root=root)
+    load = partial(load_training, data="vggsound", root=root)
     for asked in (400, 10, 9, 0):
         with pytest.raises(ValueError, match=rf"has 10 clips; {asked} of them cannot be "
                            r"held out.*--val-clips \(val_scenes .*to 1 … 8") as error:

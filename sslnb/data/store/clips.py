@@ -24,7 +24,6 @@ import torch
 
 from sslnb.data import soundstamps
 from sslnb.data.clips import Clips
-from sslnb.data.field.layouts import open_folder
 from sslnb.data.media import AudioConfig, fit_length, load_audio, load_image
 from sslnb.data.store import packing
 from sslnb.data.store.arrays import map_array
