@@ -113,7 +113,7 @@ def test_edges_outside_of_the_frame_are_the_frames_edge():
 @pytest.mark.parametrize("boxes, said", [
     ([(0.1, 0.2, math.nan, 0.4)], "nan"),
     ([(0.1, 0.2, 0.3)], "0.1, 0.2, 0.3"),
-    ([(22, 44, 112, 223)], "shares of the frame"),  # pixels
+    ([(22, 44, 112, 223)], "normalised coordinates"),  # pixels
     ((0.1, 0.2, 0.3, 0.4), "list of"),  # a box, not a list of boxes
 ])
 def test_a_wrong_box_is_named(boxes, said):

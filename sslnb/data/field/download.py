@@ -4,25 +4,20 @@
     sslnb download vggss vggss-4911 --out benchmarks/field
     sslnb verify benchmarks/field/vggss.json
 
-Files come from their authors, at one commit of theirs. What arrives is compared with
-the SHA-256 that the file had when this project was made; where none is known, this is
-said, and the size compared. A file has its name only once it is whole and right. Where
-a link is dead, the error says how to get the file by hand.
+Files come from their authors, at one commit of theirs. What arrives is compared with the
+SHA-256 that the file had when this project was made; where none is known, the size is
+compared, and the result says so. Where a link is dead, the error says how to get the
+file by hand.
 """
 
 import hashlib
-import http.client
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sslnb.files import atomic_write
+import pooch
 
 TIMEOUT = 30  # seconds without a byte
-CHUNK = 1 << 16
+CHANGED = "If its authors have changed it, scores may change with it"
 
 
 @dataclass(frozen=True)
@@ -104,53 +99,41 @@ SOURCES = {source.name: source for source in (
 )}
 
 
-def fetch(source, folder, timeout=TIMEOUT, progress=tqdm):
-    """Fetch a Source into a folder: its path, and what is known about what is in it.
+def fetch(
+    source: Source, folder: str | Path, timeout: float = TIMEOUT, progress: bool = True
+) -> tuple[Path, str]:
+    """Fetch a Source into a folder, through pooch: its path, and how it was verified.
 
     A file that is there already is only checked. OSError where it cannot be fetched says
     how to get it by hand; ValueError where what arrived, or what was there, is not what
-    was published. Nothing is left in the folder then. `progress` is called as tqdm is.
+    was published: what arrived is then deleted.
     """
     path = Path(folder) / source.file
     if source.url is None:
         raise OSError(f"{source.name} has no link to fetch. {by_hand(source, path)}")
     if path.exists():
         return path, f"was there already, {verify(path, source)}"
+    download = pooch.HTTPDownloader(progressbar=progress, timeout=timeout)
     try:
-        content = _receive(source.url, timeout, progress)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+        pooch.retrieve(source.url, source.sha256, path.name, path.parent,
+                       downloader=download)
+    except OSError as error:  # of requests too
         raise OSError(
             f"{source.name} could not be fetched from {source.url}: {error}. "
             f"{by_hand(source, path)}"
         ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    told = _judge(f"what {source.url} sent", len(content), digest, source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part:
-        part.write_bytes(content)
-    return path, told
+    except ValueError as error:
+        raise ValueError(f"{source.url} does not send what was published: {error} "
+                         f"{CHANGED}") from error
+    try:
+        return path, verify(path, source)
+    except ValueError:
+        path.unlink()
+        raise
 
 
-def _receive(url, timeout, progress):
-    """All bytes that a server sends; OSError for an error, or less than it announced."""
-    with urllib.request.urlopen(url, timeout=timeout) as answer:
-        size = answer.headers.get("Content-Length", "")
-        size = int(size) if size.isdecimal() else None
-        content = bytearray()
-        with progress(total=size, desc=url.rpartition("/")[2], unit="B",
-                      unit_scale=True) as bar:
-            while block := answer.read(CHUNK):
-                content += block
-                bar.update(len(block))
-    if size is not None and len(content) < size:
-        raise OSError(f"only {len(content):,} of {size:,} bytes arrived")
-    return bytes(content)
-
-
-def by_hand(source, path):
-    """How a person gets a file that this program cannot fetch."""
+def by_hand(source: Source, path: Path) -> str:
+    """How to get a file by hand."""
     if source.url is None:
         return f"By hand: open {source.page}, follow its links to {source.what}"
     return (f"By hand: open {source.page}, find {source.url.split('/', 6)[-1]} there or "
@@ -158,10 +141,10 @@ def by_hand(source, path):
             f"`sslnb verify {path}`")
 
 
-def verify(path, source=None):
-    """What is known about a file, as a sentence; ValueError where it is not as published.
+def verify(path: str | Path, source: Source | None = None) -> str:
+    """How a file was verified, as a sentence; ValueError where it is not as published.
 
-    Without a Source it is told by its content, or by its name.
+    Without a Source the file is recognised by its content, or else by its name.
     """
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -188,8 +171,7 @@ def _judge(where, size, digest, source):
     ]
     if wrong:
         raise ValueError(
-            f"{where} is not {source.file} as it was published: {'; '.join(wrong)}. If "
-            "its authors have changed it, scores may change with it"
+            f"{where} is not {source.file} as it was published: {'; '.join(wrong)}. {CHANGED}"
         )
     if source.sha256:
         return f"{source.name} as published: its SHA-256 is right"
@@ -198,7 +180,7 @@ def _judge(where, size, digest, source):
             f"{told}; this has {digest}")
 
 
-def table():
+def table() -> str:
     """All sources as lines of text."""
     lines = []
     for source in SOURCES.values():
