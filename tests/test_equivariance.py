@@ -94,7 +94,7 @@ def snap(at, last):
 def test_equals_a_naive_loop(shape, seed):
     one, two, draws = rand(*shape, seed=seed), rand(*shape, seed=9), thetas(shape[0], seed)
     expected = naive_loss(one, two, draws)
-    assert 0 < expected
+    assert expected > 0
     assert equivariance_loss(one, two, draws).item() == pytest.approx(expected, rel=1e-4)
 
 

@@ -359,8 +359,8 @@ def test_weighted_mean_is_a_sum_over_cells(shape):
     cells = zip(values.flatten(0, -3) if len(shape) > 2 else values[None],
                 logits.flatten(0, -3) if len(shape) > 2 else logits[None])
     need = [
-        mean_by_mask(v.flatten().tolist(), [sigmoid(z) for z in l.flatten().tolist()])
-        for v, l in cells
+        mean_by_mask(v.flatten().tolist(), [sigmoid(x) for x in z.flatten().tolist()])
+        for v, z in cells
     ]
     torch.testing.assert_close(found.flatten(), torch.tensor(need))
 
@@ -418,10 +418,10 @@ def test_another_shape_is_named(shape):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_batch_of_one_has_nothing_to_contrast_with(form):
-    with pytest.raises(ValueError, match="batch of one .*at least two"):
+    with pytest.raises(ValueError, match=r"batch of one .*at least two"):
         contrastive_loss(torch.zeros(1, 1, 4, 4), form)
 
 
 def test_an_unknown_form_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match="'infonce'.*'release' and 'paper'"):
+    with pytest.raises(ValueError, match=r"'infonce'.*'release' and 'paper'"):
         contrastive_loss(torch.zeros(2, 2, 4, 4), "infonce")

@@ -139,7 +139,7 @@ def test_a_cell_of_the_laptop_encoder_sees_less_than_the_image():
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown preset 'desktop'.*paper, laptop"):
+    with pytest.raises(ValueError, match=r"unknown preset 'desktop'.*paper, laptop"):
         SoundLocaliser.from_preset("desktop")
 
 
@@ -319,13 +319,13 @@ def test_the_readmes_example_runs_in_any_folder(tmp_path, monkeypatch):
 
 
 def test_predict_refuses_a_wave_of_another_length():
-    with pytest.raises(ValueError, match="waves have shape .*48000"):
+    with pytest.raises(ValueError, match=r"waves have shape .*48000"):
         tiny().predict(torch.rand(1, 3, 32, 32), torch.zeros(1, 1_000))
 
 
 def test_predict_refuses_images_without_their_own_sounds():
     """Three images and one wave would otherwise be broadcast without a word."""
-    with pytest.raises(ValueError, match="3 .*1 .*one each"):
+    with pytest.raises(ValueError, match=r"3 .*1 .*one each"):
         tiny().predict(torch.rand(3, 3, 32, 32), torch.zeros(1, LAPTOP_AUDIO.samples))
 
 
@@ -404,7 +404,7 @@ def test_channels_last_weights_can_be_saved(tmp_path):
 def test_a_missing_file_is_named_with_the_remedy(tmp_path, name):
     tiny().save(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match="is missing.*notebook 05") as e:
+    with pytest.raises(FileNotFoundError, match=r"is missing.*notebook 05") as e:
         SoundLocaliser.load(tmp_path)
     assert str(tmp_path / name) in str(e.value)
 

@@ -49,7 +49,7 @@ def video_picker(
             options=[("1", 1), ("2", 2), ("5", 5), ("10", 10), ("all", None)],
             value=fps, description="frames / s", layout=ipywidgets.Layout(width="11rem")),
     }
-    button = ipywidgets.Button(description="Compute heatmap", button_style="primary")
+    button = ipywidgets.Button(description="Make the heatmap", button_style="primary")
     progress = ipywidgets.IntProgress(
         layout=ipywidgets.Layout(width="26rem", visibility="hidden"))
     status = ipywidgets.HTML()

@@ -82,8 +82,9 @@ def pseudo_masks(
 
 SIDE = 212  # pixels a side of each of the four panels of `equivariance`
 LINE = 24  # pixels: the title above each
-TITLES = ("image I", "transformed: T(I)", "transformed map: T(Φ(I))",
-          "map of T(I): Φ(T(I))")
+# Pillow's font has no Φ
+TITLES = ("image", "transformed image", "transformed map of the image",
+          "map of the transformed image")
 
 
 def transform_panels(

@@ -159,7 +159,7 @@ def test_redraw_sets_every_control_to_what_a_batch_draws(shared, box, seed):
     assert values(box) == draw_settings(generator, SIZE)
     # the figure shows what the classes' draws and apply functions give
     transformed, theta, bands = batch_of_one(clips, seed, 0)
-    _, image_2, chequer, sound, sound_2 = shown(box)
+    _, image_2, chequer, _, sound_2 = shown(box)
     right = transformed.permute(1, 2, 0).numpy().clip(0, 1)
     np.testing.assert_allclose(image_2, right, atol=2e-4)
     right = warp(plot.chequer(12)[None], theta)[0]

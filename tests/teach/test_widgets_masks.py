@@ -28,10 +28,10 @@ def box(clip):
 
 def naive(response, epsilon, tau):
     """Mask and mean under it, cell by cell, in double precision."""
-    mask = [[1 / (1 + math.exp((epsilon - s) / tau)) for s in row]
-            for row in response.double().tolist()]
-    cells = list(zip(sum(mask, []), response.double().flatten().tolist()))
-    return np.array(mask), sum(m * s for m, s in cells) / sum(m for m, _ in cells)
+    values = response.double().flatten().tolist()
+    mask = [1 / (1 + math.exp((epsilon - s) / tau)) for s in values]
+    mean = sum(m * s for m, s in zip(mask, values)) / sum(mask)
+    return np.array(mask).reshape(response.shape), mean
 
 
 def shown(box):

@@ -6,11 +6,11 @@ import io
 import av
 import pytest
 import torch
-from tests.media_files import make_video
 
 from sslnb.localise import video
 from sslnb.model import SoundLocaliser
 from sslnb.teach import video_widget
+from tests.media_files import make_video
 
 
 @pytest.fixture(scope="module")
