@@ -27,16 +27,32 @@ from sslnb.training.recipe import RECIPES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "run", "lab", "doctor", "bench", "download", "prepare", "pack", "scenes", "verify",
-    "train", "maps", "score", "video", "retrieve",
+    "run",
+    "lab",
+    "doctor",
+    "bench",
+    "download",
+    "prepare",
+    "pack",
+    "scenes",
+    "verify",
+    "train",
+    "maps",
+    "score",
+    "video",
+    "retrieve",
 )
 
 
 def sslnb(*arguments, **options):
     """The command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "sslnb", *map(str, arguments)], cwd=ROOT, text=True,
-        capture_output=True, timeout=240, **options,
+        [sys.executable, "-m", "sslnb", *map(str, arguments)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=240,
+        **options,
     )
 
 
@@ -65,8 +81,13 @@ def test_help_and_wrong_usage_load_no_torch(arguments):
         "import sys; from sslnb.cli import main; main(sys.argv[1:]); "
         "print(sorted({'torch', 'numpy', 'tqdm', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT,
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -75,7 +96,9 @@ def test_help_of_train_has_every_setting_with_both_defaults(capsys):
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for field in fields(TrainConfig):
         assert f"--{field.name.replace('_', '-')}" in told
-    assert "how often each clip is seen (section 4.1: 80) [default: 14; paper: 80]" in told
+    assert (
+        "how often each clip is seen (section 4.1: 80) [default: 14; paper: 80]" in told
+    )
     assert "size of the model" in told and "[choices: laptop, paper]" in told
 
 
@@ -84,26 +107,33 @@ def test_choices_are_those_of_the_code():
     assert kinds["preset"] == tuple(RECIPES) and kinds["model"] == tuple(TABLE_1)
     assert get_args(Split) == SPLITS
     assert get_args(localise.Protocol) == tuple(PROTOCOLS)
-    for name in series.BENCHMARKS:
-        assert (ROOT / "benchmarks" / f"{name}.py").exists()
+    files = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
+    assert {"all", *files} == set(get_args(series.Benchmark))
+    assert files - set(series.BENCHMARKS) == {"table_1"}
 
 
 # --- exit codes -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["trian"], 'Did you mean "train"?'),
-    (["train"], "--out requires an argument"),
-    (["train", "--out", "x", "--epohcs", "3"], "Did you mean --epochs?"),
-    (["train", "--out", "x", "--model", "Z"], 'Choose from: "A", "B", "C", "D", "E", "F"'),
-    (["train", "--out", "x", "--batch", "1"], "batch is 1; need 2 or more"),
-    (["pack", "x", "--out", "y", "--workers", "0"], "--workers"),
-    (["retrieve"], "either a folder of CLIPS or --split"),
-    (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
-    (["download", "nothing"], "no published file nothing"),
-    (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
-    (["bench", "all", "--rounds", "1"], "say which benchmark"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["trian"], 'Did you mean "train"?'),
+        (["train"], "--out requires an argument"),
+        (["train", "--out", "x", "--epohcs", "3"], "Did you mean --epochs?"),
+        (
+            ["train", "--out", "x", "--model", "Z"],
+            'Choose from: "A", "B", "C", "D", "E", "F"',
+        ),
+        (["train", "--out", "x", "--batch", "1"], "batch is 1; need 2 or more"),
+        (["pack", "x", "--out", "y", "--workers", "0"], "--workers"),
+        (["retrieve"], "either a folder of CLIPS or --split"),
+        (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
+        (["download", "nothing"], "no published file nothing"),
+        (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
+        (["bench", "all", "--rounds", "1"], "say which benchmark"),
+    ],
+)
 def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
     assert main(arguments) == 2
     told = capsys.readouterr()
@@ -112,15 +142,18 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
     assert not told.out
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["run", "99"], "no notebook '99'; known are 01"),
-    (["verify", "nowhere"], "nowhere: No such file or directory"),
-    (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
-    (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
-    (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
-    (["score", "--responses", "a.npz", "--annotations", "b.json"], "b.json"),
-    (["train", "--out", "x", "--data", "packed"], "root must say where it lies"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["run", "99"], "no notebook '99'; known are 01"),
+        (["verify", "nowhere"], "nowhere: No such file or directory"),
+        (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
+        (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
+        (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
+        (["score", "--responses", "a.npz", "--annotations", "b.json"], "b.json"),
+        (["train", "--out", "x", "--data", "packed"], "root must say where it lies"),
+    ],
+)
 def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
@@ -143,9 +176,22 @@ def test_the_process_ends_with_the_exit_code():
 
 def test_ctrl_c_is_130_and_says_what_is_kept(tmp_path):
     running = subprocess.Popen(
-        [sys.executable, "-m", "sslnb", "train", "--out", tmp_path, "--scenes", "4000",
-         "--val-clips", "4000"],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [
+            sys.executable,
+            "-m",
+            "sslnb",
+            "train",
+            "--out",
+            tmp_path,
+            "--scenes",
+            "4000",
+            "--val-clips",
+            "4000",
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         # where the tests themselves run in the background, SIGINT is ignored, and that
         # is inherited
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -172,7 +218,12 @@ def test_lab_is_jupyterlab_on_the_notebooks(monkeypatch):
     ((program, arguments, environment),) = seen
     assert program == sys.executable and arguments[:3] == [program, "-m", "jupyterlab"]
     folder = arguments.index("--notebook-dir") + 1
-    assert arguments[folder:] == [str(ROOT / "notebooks"), "--port", "8890", "--no-browser"]
+    assert arguments[folder:] == [
+        str(ROOT / "notebooks"),
+        "--port",
+        "8890",
+        "--no-browser",
+    ]
     assert "PYTHONPATH" not in environment and environment["PYTHONNOUSERSITE"] == "1"
 
 
@@ -190,7 +241,8 @@ def test_bench_runs_one_with_its_options_or_all_in_turn(monkeypatch, capsys):
     seen.clear()
     assert main(["bench"]) == 0
     assert [module for _, module in seen] == [
-        f"benchmarks.{name}" for name in series.BENCHMARKS]
+        f"benchmarks.{name}" for name in series.BENCHMARKS
+    ]
     assert main(["bench", "score", "failing"]) == 1
     assert "benchmark score failed" in capsys.readouterr().err
 
@@ -202,11 +254,14 @@ def expected_scores(labels, images, waves):
         with torch.no_grad():
             cells = model.embed_image(normalise(model.fit(image[None])))
             sounds.append(
-                model.embed_audio(spectrogram(wave[None], model.config.audio))[0])
+                model.embed_audio(spectrogram(wave[None], model.config.audio))[0]
+            )
         pictures.append(pool_image(cells)[0])
     sounds, pictures = torch.stack(sounds), torch.stack(pictures)
-    return [retrieval_scores(sounds, gallery, labels, labels, exclude_self=True)
-            for gallery in (sounds, pictures)]
+    return [
+        retrieval_scores(sounds, gallery, labels, labels, exclude_self=True)
+        for gallery in (sounds, pictures)
+    ]
 
 
 def printed(told):
@@ -220,7 +275,8 @@ def test_retrieve_scores_scenes(capsys):
     assert main(["retrieve", "--split", "test", "--count", "40", "--seed", "3"]) == 0
     for row, scores in zip(
         printed(capsys.readouterr().out),
-        expected_scores(clips.labels, clips.images, clips.waves), strict=True,
+        expected_scores(clips.labels, clips.images, clips.waves),
+        strict=True,
     ):
         assert row == [pytest.approx(100 * x, abs=0.051) for x in scores.values()]
 
@@ -260,10 +316,26 @@ def test_retrieve_scores_a_folder_and_needs_its_classes(tmp_path, capsys):
 
 def test_settings_that_are_given_reach_the_configuration(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(training, "_train", lambda config, *rest, **data: seen.append(config))
-    main(["train", "--out", str(tmp_path), "--preset", "paper", "--batch", "8",
-          "--cosine-decay", "--crop", "0.2", "0.9"])
-    assert seen == [TrainConfig.from_preset(
-        "paper", batch=8, cosine_decay=True, crop=(0.2, 0.9))]
+    monkeypatch.setattr(
+        training, "_train", lambda config, *rest, **data: seen.append(config)
+    )
+    main(
+        [
+            "train",
+            "--out",
+            str(tmp_path),
+            "--preset",
+            "paper",
+            "--batch",
+            "8",
+            "--cosine-decay",
+            "--crop",
+            "0.2",
+            "0.9",
+        ]
+    )
+    assert seen == [
+        TrainConfig.from_preset("paper", batch=8, cosine_decay=True, crop=(0.2, 0.9))
+    ]
     main(["train", "--out", str(tmp_path)])
     assert seen[1] == TrainConfig()

@@ -23,7 +23,6 @@ from sslnb.cli import data, localise, retrieve, series, training
 from sslnb.cli.errors import in_one_line, say
 
 
-
 def unwrapped(text: str) -> str:
     """A docstring with one line a paragraph and one an option, for any width.
 
@@ -65,12 +64,15 @@ def main(tokens: list[str] | None = None) -> int:
     name = tokens[0] if tokens else ""
     try:
         with in_one_line():
-            return app(
-                tokens,
-                exit_on_error=False,
-                print_error=False,
-                result_action="return_value",
-            ) or 0
+            return (
+                app(
+                    tokens,
+                    exit_on_error=False,
+                    print_error=False,
+                    result_action="return_value",
+                )
+                or 0
+            )
     except CycloptsError as error:
         command = f"sslnb {name}" if name in app else "sslnb"
         say(f"error: {str(error).rstrip('.')}. See `{command} --help`")
@@ -78,5 +80,5 @@ def main(tokens: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nstopped" + (f": {STOPPED[name]}" if name in STOPPED else ""))
         return 130
-    except SystemExit as stop:
-        return stop.code
+    except SystemExit as stop:  # of in_one_line
+        return int(stop.code or 0)

@@ -55,7 +55,12 @@ def maps(
     from sslnb.localise.respond import map_folder
 
     map_folder(
-        open_model(checkpoint, device), clips, out, annotations, listed, skip_damaged,
+        open_model(checkpoint, device),
+        clips,
+        out,
+        annotations,
+        listed,
+        skip_damaged,
         bar(progress, unit="clip"),
     )
 
@@ -86,8 +91,11 @@ def score(
     """
     from sslnb.localise.report import score_file
 
-    print(score_file(responses, annotations, protocol, median, negatives, threshold,
-                     out, seed))
+    print(
+        score_file(
+            responses, annotations, protocol, median, negatives, threshold, out, seed
+        )
+    )
     if out:
         print(f"\nOne row a clip: {out}")
 
@@ -114,12 +122,12 @@ def video(
     """
     from sslnb.localise.video import heat_video
 
-    found = heat_video(
-        open_model(checkpoint, device), video, out, fps, bar(progress)
+    found = heat_video(open_model(checkpoint, device), video, out, fps, bar(progress))
+    print(
+        f"{found.out}: {found.frames:,} frames, {found.seconds:.1f} s; dark is a "
+        f"cosine of {found.low:.2f}, bright of {found.high:.2f}; its poster is "
+        f"{found.poster}"
     )
-    print(f"{found.out}: {found.frames:,} frames, {found.seconds:.1f} s; dark is a "
-          f"cosine of {found.low:.2f}, bright of {found.high:.2f}; its poster is "
-          f"{found.poster}")
 
 
 COMMANDS = (maps, score, video)

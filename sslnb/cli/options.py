@@ -7,7 +7,6 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveFloat, PositiveInt
 
 
-
 def default(text: str) -> Parameter:
     """How help words a default that is no plain value."""
     return Parameter(show_default=lambda _: text)
@@ -55,7 +54,7 @@ def bar(progress: bool, **settings):
 
 
 def choose_device(device: str) -> str:
-    """"cpu" or "cuda"; ValueError where there is no GPU but one is asked for."""
+    """ "cpu" or "cuda"; ValueError where there is no GPU but one is asked for."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():

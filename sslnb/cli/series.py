@@ -14,9 +14,18 @@ from sslnb.files import ROOT
 GROUP = Group("The series", sort_key=1)
 RUNS = ROOT / "runs"
 # What a user's shell holds must not decide what runs here
-HABITS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "MPLBACKEND",
-          "JUPYTER_PATH")
-BENCHMARKS = ("scenes", "prepare", "store", "score", "train", "ledger")
+HABITS = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "MPLBACKEND",
+    "JUPYTER_PATH",
+)
+BENCHMARKS = ("scenes", "prepare", "store", "score", "train", "ledger")  # in turn
+Benchmark = Literal[
+    "all", "scenes", "prepare", "store", "score", "train", "ledger", "table_1"
+]
 
 Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
@@ -24,7 +33,9 @@ Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
 def run(
     *notebooks: str,
     out: Annotated[Path, default("runs, in the clone")] = RUNS,
-    parameter: Annotated[list[tuple[str, str]], Parameter(alias="-p", show_default=False)] = [],
+    parameter: Annotated[
+        list[tuple[str, str]] | None, Parameter(alias="-p", metavar="NAME VALUE")
+    ] = None,
     store: Flag = False,
 ):
     """Run the notebooks; their pages, and an index with the key outputs, are in --out.
@@ -35,8 +46,8 @@ def run(
     Args:
         notebooks: 01 to 07, A1 to A3 [default: all]
         out: folder to write into
-        parameter: NAME VALUE of a parameter of these notebooks; a relative path counts
-            from their folder
+        parameter: of these notebooks, to be changed; a relative path counts from their
+            folder
         store: execute in place, with the parameters as they stand
     """
     if store and parameter:
@@ -48,7 +59,7 @@ def run(
     if store:
         store_series(notebooks)
         return
-    index, problem = series(out, notebooks, dict(parameter))
+    index, problem = series(out, notebooks, dict(parameter or ()))
     print(f"\nThe pages are at {index}")
     if problem:
         raise RuntimeError(problem)
@@ -63,8 +74,15 @@ def lab(*options: Rest):
     root_too = ["--allow-root"] if os.getuid() == 0 else []  # in containers
     os.execve(
         sys.executable,
-        [sys.executable, "-m", "jupyterlab", *root_too,
-         "--notebook-dir", str(ROOT / "notebooks"), *options],
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            *root_too,
+            "--notebook-dir",
+            str(ROOT / "notebooks"),
+            *options,
+        ],
         {k: v for k, v in os.environ.items() if k not in HABITS}
         | {"PYTHONNOUSERSITE": "1", "JUPYTER_PREFER_ENV_PATH": "1"},
     )
@@ -86,7 +104,7 @@ def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
 
 
 def bench(
-    name: Literal["all", *BENCHMARKS, "table_1"] = "all",
+    name: Benchmark = "all",
     /,
     *options: Rest,
 ):

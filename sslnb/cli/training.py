@@ -3,7 +3,7 @@
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.types import PositiveInt
@@ -28,14 +28,17 @@ def _help(field):
 
 
 # Every field of TrainConfig is an option; those that are given make a dict.
-Settings = TypedDict(
-    "Settings",
-    {
-        field.name: Annotated[field.type, Parameter(help=_help(field))]
-        for field in fields(TrainConfig)
-    },
-    total=False,
-)  # pyright: ignore[reportArgumentType]
+if TYPE_CHECKING:
+    Settings = dict[str, Any]
+else:
+    Settings = TypedDict(
+        "Settings",
+        {
+            field.name: Annotated[field.type, Parameter(help=_help(field))]
+            for field in fields(TrainConfig)
+        },
+        total=False,
+    )
 
 
 def train(
@@ -56,7 +59,7 @@ def train(
     scenes: Annotated[PositiveInt, Parameter(group=DATA)] = SCENES,
     val_clips: Annotated[PositiveInt, Parameter(group=DATA)] = VAL_CLIPS,
     threads: Annotated[PositiveInt, Parameter(group=DATA)] = 2,
-    settings: Annotated[Settings, Parameter(name="*", group=SETTINGS)] = {},
+    settings: Annotated[Settings | None, Parameter(name="*", group=SETTINGS)] = None,
 ):
     """Train a model; under torchrun, on many GPUs.
 
@@ -77,7 +80,7 @@ def train(
         threads: that read clips ahead, where they do not fit on the GPU
     """
     try:
-        config = TrainConfig.from_preset(settings.pop("preset", "laptop"), **settings)
+        config = TrainConfig.from_preset(**{"preset": "laptop", **(settings or {})})
     except ValueError as error:
         raise CycloptsError(msg=str(error)) from error
     if device == "cpu":  # before torch looks for them
@@ -88,13 +91,27 @@ def train(
     choose_device(device)
     # at once: where another process is lost, this one has little time
     with parallel.process_group(), in_one_line():
-        _train(config, out, resume, compile, progress, benchmark, allow_leaks, threads,
-               data=data, root=root, listed=listed, skip_damaged=skip_damaged,
-               scenes=scenes, val_clips=val_clips)
+        _train(
+            config,
+            out,
+            resume,
+            compile,
+            progress,
+            benchmark,
+            allow_leaks,
+            threads,
+            data=data,
+            root=root,
+            listed=listed,
+            skip_damaged=skip_damaged,
+            scenes=scenes,
+            val_clips=val_clips,
+        )
 
 
-def _train(config, out, resume, compile, progress, benchmark, allow_leaks, threads,
-           **data):
+def _train(
+    config, out, resume, compile, progress, benchmark, allow_leaks, threads, **data
+):
     """Train in this process; the first prints the metrics of every epoch."""
     from sslnb.data.field.annotations import read_annotations
     from sslnb.training import parallel
@@ -103,14 +120,22 @@ def _train(config, out, resume, compile, progress, benchmark, allow_leaks, threa
 
     first = parallel.is_main()
     steps = bar(progress and first, unit="step", leave=False)
-    clips, val = load_training(config.preset, **data, progress=bar(
-        progress and first, unit="scene", leave=False, total=data["scenes"]))
+    clips, val = load_training(
+        config.preset,
+        **data,
+        progress=bar(
+            progress and first, unit="scene", leave=False, total=data["scenes"]
+        ),
+    )
     tested = read_annotations(benchmark) if benchmark else {}
     if first and not tested and data["data"] != "soundstamps":
-        print("Not checked for leaks: give --benchmark, the annotations of what the "
-              "model will be scored on.")
-    for metrics in train(config, clips, val, out, resume, steps, tested, allow_leaks,
-                         threads, compile):
+        print(
+            "Not checked for leaks: give --benchmark, the annotations of what the "
+            "model will be scored on."
+        )
+    for metrics in train(
+        config, clips, val, out, resume, steps, tested, allow_leaks, threads, compile
+    ):
         if first:
             print("  ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
 
