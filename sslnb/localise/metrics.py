@@ -144,12 +144,13 @@ def truth_of(clips: Clips) -> Tensor:
 
     ValueError where the boxes of a clip are not known.
     """
+    known = [boxes for boxes in clips.boxes if boxes is not None]
     unknown = [n for n, boxes in zip(clips.names, clips.boxes) if boxes is None]
     if unknown:
         raise ValueError(f"{len(unknown)} clips have no boxes to score against, "
-                         f"{unknown[0]} for one")
-    refuse_reversed(dict(zip(clips.names, clips.boxes)), "the clips")
-    return torch.stack([boxes_to_truth(boxes) for boxes in clips.boxes])
+                         f"{unknown[0]} for instance")
+    refuse_reversed(dict(zip(clips.names, known)), "the clips")
+    return torch.stack([boxes_to_truth(boxes) for boxes in known])
 
 
 def respond_to(model: SoundLocaliser, clips: Clips, batch: int = 64) -> Tensor:
