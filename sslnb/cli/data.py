@@ -24,7 +24,7 @@ from sslnb.cli.options import (
 GROUP = Group("Data (notebook 01)", sort_key=2)
 
 
-def download(*names: str, out: Path = Path(".")):
+def download(*names: str, out: Path = Path("."), progress: Progress = True):
     """Lists and annotations from their authors, compared with their SHA-256.
 
     Without a name: what is published where.
@@ -45,7 +45,7 @@ def download(*names: str, out: Path = Path(".")):
     failed = 0
     for name in names:  # the others all the same where one fails
         try:
-            print("{}: {}".format(*fetch(SOURCES[name], out)))
+            print("{}: {}".format(*fetch(SOURCES[name], out, progress=progress)))
         except (OSError, ValueError) as error:
             say(f"error: {error}")
             failed = 1

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import CycloptsError, Group, Parameter
 
-from sslnb.cli.options import Flag, default
+from sslnb.cli.options import Flag, Progress, default
 from sslnb.files import ROOT
 
 GROUP = Group("The series", sort_key=1)
@@ -37,6 +37,7 @@ def run(
         list[tuple[str, str]] | None, Parameter(alias="-p", metavar="NAME VALUE")
     ] = None,
     store: Flag = False,
+    progress: Progress = True,
 ):
     """Run the notebooks; their pages, and an index with the key outputs, are in --out.
 
@@ -54,12 +55,12 @@ def run(
         raise CycloptsError(
             msg="--store keeps the parameters as they stand: leave out --parameter"
         )
-    from sslnb.series.run import series, store_series
+    from sslnb.series.run import run_series, store_series
 
     if store:
         store_series(notebooks)
         return
-    index, problem = series(out, notebooks, dict(parameter or ()))
+    index, problem = run_series(out, notebooks, dict(parameter or ()), progress)
     print(f"\nThe pages are at {index}")
     if problem:
         raise RuntimeError(problem)

@@ -7,24 +7,30 @@
 
 A run writes the executed notebooks, an HTML page of each, and index.html with
 the outputs of the cells tagged `key`. A parameter that a notebook does not know,
-or of another kind than its default, is an error, before anything is executed.
+or of another type than its default, is an error, before anything is executed.
 """
 
 import ast
 import os
-import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
 from nbclient import NotebookClient
-from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbclient.exceptions import (
+    CellControlSignal,
+    CellExecutionError,
+    DeadKernelError,
+)
 
 from sslnb.files import ROOT
-from sslnb.series.pages import Done, page, without_widgets, write_index
+from sslnb.series.pages import Done, make_page, without_widgets, write_index
 from sslnb.training.recipe import SCENES, VAL_CLIPS, TrainConfig
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -32,27 +38,35 @@ TIMEOUT = 1_800  # seconds that one cell may take
 FAILURES = (papermill.PapermillExecutionError, CellControlSignal, DeadKernelError)
 
 
-def notebooks(numbers=()):
-    """Paths of the series in order, or of those that begin with one of the numbers."""
+def notebooks(chosen: Sequence[str] = ()) -> list[Path]:
+    """Paths of the series in order, appendices last, or of those chosen.
+
+    chosen: numbers (5, 05, A1) or names of files. ValueError where there is none.
+    """
     every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    every += sorted(NOTEBOOKS.glob("appendix/A[0-9]_*.ipynb"))
     if not every:
-        raise ValueError(f"no notebooks in {NOTEBOOKS}; run from a full clone")
-    names = [n.zfill(2) if n.isdigit() else Path(n).stem for n in numbers]
-    for given, name in zip(numbers, names):
+        raise ValueError(f"no notebooks in {NOTEBOOKS}; run from a clone")
+    names = [n.zfill(2) if n.isdigit() else Path(n).stem for n in chosen]
+    for given, name in zip(chosen, names, strict=True):
         if not any(path.stem == name or path.name[:2] == name for path in every):
             known = ", ".join(path.stem for path in every)
             raise ValueError(f"no notebook {given!r}; known are {known}")
     return [p for p in every if not names or p.stem in names or p.name[:2] in names]
 
 
-def parameters_of(notebook):
+def parameters_of(notebook: str | Path) -> dict[str, Any]:
     """{name: default} of a notebook's one cell tagged `parameters`: literals only."""
     notebook = Path(notebook)
-    cells = [cell for cell in nbformat.read(notebook, 4).cells
-             if "parameters" in cell.metadata.get("tags", [])]
+    cells = [
+        cell
+        for cell in nbformat.read(notebook, 4).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
     if len(cells) != 1:
-        raise ValueError(f"{notebook.name} has {len(cells)} cells tagged `parameters`; "
-                         "need one")
+        raise ValueError(
+            f"{notebook.name} has {len(cells)} cells tagged `parameters`; need one"
+        )
     found, source = {}, cells[0].source
     for line in ast.parse(source).body:
         try:
@@ -60,59 +74,75 @@ def parameters_of(notebook):
             found[target.id] = ast.literal_eval(line.value)
         except (AttributeError, ValueError) as error:
             text = source.splitlines()[line.lineno - 1]
-            raise ValueError(f"{notebook.name}: {text!r} in the cell tagged `parameters` "
-                             "is no `name = literal`") from error
+            raise ValueError(
+                f"{notebook.name}: {text!r} in the cell tagged `parameters` "
+                "is no `name = literal`"
+            ) from error
     return found
 
 
-def fit_parameters(notebook, given):
-    """Parameters as a notebook takes them; ValueError where it does not.
+def fit_parameters(notebook: str | Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of the types that a notebook wants; ValueError where they do not fit.
 
-    Texts, as the command line gives them, are read as Python literals where the
-    default is no text. A whole number will do where the default is a float.
+    Strings, as the command line gives them, are read as Python literals where the
+    default is no string. An int will do where the default is a float.
     """
     known, name = parameters_of(notebook), Path(notebook).name
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; "
-                         f"known are {', '.join(known) or 'none'}")
-    return {key: _fit(f"{name}: parameter {key}", value, known[key])
-            for key, value in given.items()}
+        raise ValueError(
+            f"{name} has no parameter {', '.join(unknown)}; "
+            f"known are {', '.join(known) or 'none'}"
+        )
+    return {
+        key: _fit(f"{name}: parameter {key}", value, known[key])
+        for key, value in given.items()
+    }
 
 
-def _fit(what, value, default):
+def _fit(what: str, value: Any, default: Any) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
-        try:
+        with suppress(ValueError, SyntaxError):  # else right only for the default None
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            pass  # a text, then: right only where the default is None
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if default is not None and type(value) is not type(default):
-        raise ValueError(f"{what} is {value!r}; need {type(default).__name__}, "
-                         f"as its default {default!r} is")
+        raise ValueError(
+            f"{what} is {value!r}; need {type(default).__name__}, "
+            f"as its default {default!r} is"
+        )
     return value
 
 
 @contextmanager
-def kernel_environment(cpu=False):
-    """Kernels that start in here are the same for everybody.
+def kernel_environment(cpu: bool = False) -> Iterator[None]:
+    """Kernels that start inside are the same for everybody.
 
-    They import this very module, with no user's startup files, plotting backend,
-    packages or kernels, and sum in two threads. `cpu`: they see no accelerator,
-    as when the outputs were stored.
+    They import this package, have none of a user's start-up files, plotting backend,
+    packages and kernels, and compute in two threads. cpu: they see no accelerator, as
+    when the outputs were stored.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="sslnb-") as profile:
         settings = Path(profile, "profile_default", "ipython_kernel_config.py")
         settings.parent.mkdir()
         settings.write_text("c.IPKernelApp.log_level = 40  # errors")
-        for name in ("MPLBACKEND", "JUPYTER_PATH", "PYTHONSTARTUP", "PYTHONHOME",
-                     "PYTHONWARNINGS", "PYTHONSAFEPATH"):
+        for name in (
+            "MPLBACKEND",
+            "JUPYTER_PATH",
+            "PYTHONSTARTUP",
+            "PYTHONHOME",
+            "PYTHONWARNINGS",
+            "PYTHONSAFEPATH",
+        ):
             os.environ.pop(name, None)
         os.environ.update(
-            PYTHONPATH=str(ROOT), PYTHONNOUSERSITE="1", IPYTHONDIR=profile,
-            JUPYTER_PREFER_ENV_PATH="1", OMP_NUM_THREADS="2", MKL_NUM_THREADS="2",
+            PYTHONPATH=str(ROOT),
+            PYTHONNOUSERSITE="1",
+            IPYTHONDIR=profile,
+            JUPYTER_PREFER_ENV_PATH="1",
+            OMP_NUM_THREADS="2",
+            MKL_NUM_THREADS="2",
             **({"CUDA_VISIBLE_DEVICES": ""} if cpu else {}),
         )
         try:
@@ -122,101 +152,138 @@ def kernel_environment(cpu=False):
             os.environ.update(before)
 
 
-def execute(source, target, parameters=None, cpu=False, progress=False):
-    """Execute a notebook through papermill, with every parameter checked first."""
+def execute(
+    source: str | Path,
+    target: str | Path,
+    parameters: dict[str, Any] | None = None,
+    cpu: bool = False,
+    progress: bool = False,
+) -> None:
+    """Execute a notebook by papermill; its parameters are checked first."""
     parameters = fit_parameters(source, parameters or {})
     with kernel_environment(cpu):
         papermill.execute_notebook(
-            str(source), str(target), parameters, cwd=str(Path(source).parent),
-            progress_bar=progress, execution_timeout=TIMEOUT, kernel_name="python3",
+            str(source),
+            str(target),
+            parameters,
+            cwd=str(Path(source).parent),
+            progress_bar=progress,
+            execution_timeout=TIMEOUT,
+            kernel_name="python3",
         )
 
 
-def store(path):
+def store(path: str | Path) -> None:
     """Execute a notebook in place, as nbval will, and keep only what a page needs."""
     book = nbformat.read(path, 4)
     with kernel_environment(cpu=True):
         NotebookClient(
-            book, timeout=600, kernel_name="python3",
+            book,
+            timeout=600,
+            kernel_name="python3",
             resources={"metadata": {"path": str(Path(path).parent)}},
         ).execute()
-    book.metadata = nbformat.from_dict({
-        "kernelspec": {
-            "display_name": "Python 3", "language": "python", "name": "python3"
-        },
-        "language_info": {"name": "python"},
-    })
+    book.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python"},
+        }
+    )
     for cell in book.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     nbformat.write(without_widgets(book), path)
 
 
-def failure(notebook):
+def failure(notebook: str | Path) -> str:
     """Which cell stopped an executed notebook, as `cell 7: ValueError: …`."""
-    code = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"
-            and "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    code = [
+        c
+        for c in nbformat.read(notebook, 4).cells
+        if c.cell_type == "code"
+        and "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
     for number, cell in enumerate(code, 1):
         errors = [o for o in cell.outputs if o.output_type == "error"]
         if errors:
             return f"cell {number}: {errors[0].ename}: {errors[0].evalue}"
         if "shell.execute_reply" not in cell.metadata.get("execution", {}):
-            return (f"cell {number}: its kernel died (out of memory?) or it took "
-                    f"over {TIMEOUT:,} s")
+            return (
+                f"cell {number}: its kernel died (out of memory?) or it took "
+                f"over {TIMEOUT:,} s"
+            )
     return "after its last cell"
 
 
-def handed(source, out):
-    """What a run gives a notebook: 05 trains in full, and hands its model on."""
+def series_parameters(source: Path, out: Path) -> dict:
+    """What a run changes in a notebook: 05 trains in full, later ones take its model."""
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
-        return {"scenes": SCENES, "val_scenes": VAL_CLIPS, "epochs": TrainConfig.epochs,
-                "out": checkpoint}
-    return {"checkpoint": checkpoint} if source.name[:2] in ("06", "07") else {}
+        return {
+            "scenes": SCENES,
+            "val_scenes": VAL_CLIPS,
+            "epochs": TrainConfig.epochs,
+            "out": checkpoint,
+        }
+    later = source.name > "06" and "checkpoint" in parameters_of(source)
+    return {"checkpoint": checkpoint} if later else {}
 
 
-def series(out, numbers=(), parameters=None):
-    """Execute the series into `out`, with pages and an index; stops where one fails.
+def run_series(
+    out: str | Path,
+    chosen: Sequence[str] = (),
+    parameters: dict | None = None,
+    progress: bool = False,
+) -> tuple[Path, str]:
+    """Execute the series into `out`, with pages and an index; stop where one fails.
 
     Returns where the index is, and what went wrong ("" where nothing did).
     """
-    out = Path(out).resolve()
-    chosen = []
-    for source in notebooks(numbers):
-        given = handed(source, out) | (parameters or {})
-        chosen.append((source, fit_parameters(source, given)))
+    out, given = Path(out).resolve(), parameters or {}
+    planned = []
+    for source in notebooks(chosen):
+        changed = series_parameters(source, out) | given
+        planned.append((source, fit_parameters(source, changed)))
     out.mkdir(parents=True, exist_ok=True)
-    done, terminal = [], sys.stderr.isatty()
-    for number, (source, given) in enumerate(chosen, 1):
+    done: list[Done] = []
+    for number, (source, changed) in enumerate(planned, 1):
         # 06 or 07 alone: with the model that ships, unless this folder has one
-        if "checkpoint" in given and "checkpoint" not in (parameters or {}):
-            if not (out / "checkpoint" / "model.json").exists():
-                del given["checkpoint"]
+        trained = (out / "checkpoint" / "model.json").exists()
+        if "checkpoint" not in given and not trained:
+            changed.pop("checkpoint", None)
         target, started, problem = out / source.name, time.perf_counter(), ""
-        told = ", ".join(f"{k} = {v!r}" for k, v in given.items())
-        print(f"[{number}/{len(chosen)}] {source.stem}{told and f' with {told}'} …",
-              flush=True)
+        values = ", ".join(f"{name} = {value!r}" for name, value in changed.items())
+        print(
+            f"[{number}/{len(planned)}] {source.stem}{values and f' with {values}'} …",
+            flush=True,
+        )
         try:
-            execute(source, target, given, progress=terminal)
+            execute(source, target, changed, progress=progress)
         except FAILURES:
             problem = f"{source.name}, {failure(target)}"
-        done.append(Done(source.stem, time.perf_counter() - started, problem))
-        page(target)
+        seconds = time.perf_counter() - started
+        done.append(replace(make_page(target), seconds=seconds, problem=problem))
         index = write_index(out, done)
         if problem:
             return index, problem
-        print(f"      {done[-1].seconds:.0f} s", flush=True)
+        print(f"      {seconds:.0f} s", flush=True)
     return index, ""
 
 
-def store_series(numbers=()):
-    """Execute the series, or notebooks of it, in place; RuntimeError where one fails."""
-    for path in notebooks(numbers):
+def store_series(chosen: Sequence[str] = ()) -> None:
+    """Execute the series, or those chosen, in place; RuntimeError where one fails."""
+    for path in notebooks(chosen):
         print(path.name, flush=True)
         try:
             store(path)
         except FAILURES as error:
-            what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else error
+            what = str(error)
+            if isinstance(error, CellExecutionError):
+                what = f"{error.ename}: {error.evalue}"
             raise RuntimeError(
                 f"{path.name} is left as it was: {what}; `sslnb run {path.stem}` makes a "
                 "page of it, with the cell that failed"

@@ -25,6 +25,9 @@ def shipped(tmp_path_factory):
     (root / "notebooks").mkdir()
     for name in doctor.NOTEBOOKS:
         (root / "notebooks" / f"{name}.ipynb").touch()
+    (root / "notebooks" / "appendix").mkdir()
+    for name in doctor.APPENDIX:
+        (root / "notebooks" / "appendix" / f"{name}.ipynb").touch()
     return root
 
 
@@ -120,7 +123,7 @@ def test_a_cpu_without_bf16_is_told_the_other_precision(monkeypatch):
 def test_a_copy_of_the_data_is_complete(clone):
     found, checkpoint = doctor.data(clone / "data")
     assert found.state == checkpoint.state == doctor.OK
-    assert doctor.notebooks(clone / "notebooks").state == doctor.OK
+    assert states(doctor.notebooks(clone / "notebooks")) == [doctor.OK, doctor.OK]
     assert doctor.audio(clone / "data").state == doctor.OK
 
 
@@ -154,8 +157,16 @@ def test_a_missing_checkpoint_does_not_stop_a_run(clone):
 
 def test_a_missing_notebook_is_named(clone):
     (clone / "notebooks" / "04_equivariance_loss.ipynb").unlink()
-    found = doctor.notebooks(clone / "notebooks")
+    found, appendices = doctor.notebooks(clone / "notebooks")
     assert found.state == doctor.PROBLEM and "04_equivariance_loss.ipynb" in found.found
+    assert appendices.state == doctor.OK
+
+
+def test_a_missing_appendix_does_not_stop_a_run(clone):
+    (clone / "notebooks" / "appendix" / "A2_protocols.ipynb").unlink()
+    found, appendices = doctor.notebooks(clone / "notebooks")
+    assert (found.state, appendices.state) == (doctor.OK, doctor.WARNING)
+    assert "notebooks/appendix/A2_protocols.ipynb" in appendices.found
 
 
 def test_a_damaged_recording_is_named(clone):

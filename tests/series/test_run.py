@@ -12,8 +12,10 @@ from sslnb.cli import main
 from sslnb.series import pages, run
 
 # one pixel
-PNG = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
-       "AABJRU5ErkJggg==")
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
 WIDGET_AND_PICTURE = f"""\
 from IPython.display import display, publish_display_data
 display({{"{pages.WIDGET}": {{"model_id": "1", "version_major": 2, "version_minor": 0}},
@@ -29,8 +31,13 @@ def code(source, *tags):
 def write(folder, name, *cells, title="A title"):
     path = folder / f"{name}.ipynb"
     book = new_notebook(cells=[new_markdown_cell(f"# {name[:2]} · {title}"), *cells])
-    book.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3",
-                                    "language": "python"}}
+    book.metadata = {
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+    }
     nbformat.write(book, path)
     return path
 
@@ -58,6 +65,12 @@ def test_notebooks_are_chosen_by_number_or_name_in_order(folder):
     assert stems == ["01_a", "02_b", "03_c"]
     assert [p.stem for p in run.notebooks(["03", "1"])] == ["01_a", "03_c"]
     assert [p.stem for p in run.notebooks(["02_b.ipynb"])] == ["02_b"]
+    (folder / "appendix").mkdir()
+    for name in ("A2_e", "A1_d", "B1_x"):
+        write(folder / "appendix", name)
+    stems = [p.stem for p in run.notebooks()]
+    assert stems == ["01_a", "02_b", "03_c", "A1_d", "A2_e"]
+    assert [p.stem for p in run.notebooks(["A2", "A1_d"])] == ["A1_d", "A2_e"]
 
 
 def test_an_unknown_notebook_is_named_with_those_known(folder):
@@ -83,7 +96,9 @@ def test_a_notebook_needs_one_cell_of_parameters(folder, count):
         run.parameters_of(path)
 
 
-@pytest.mark.parametrize("line", ["b = a + 1", "import os", "a, b = 1, 2", "a: int = 1"])
+@pytest.mark.parametrize(
+    "line", ["b = a + 1", "import os", "a, b = 1, 2", "a: int = 1"]
+)
 def test_parameters_are_plain_literals(folder, line):
     path = write(folder, "01_a", parameters(f"a = 1\n{line}"))
     with pytest.raises(ValueError, match=re.escape(f"01_a.ipynb: {line!r}")):
@@ -92,26 +107,46 @@ def test_parameters_are_plain_literals(folder, line):
 
 def test_an_unknown_parameter_is_an_error(folder):
     path = write(folder, "01_a", parameters())
-    with pytest.raises(ValueError, match="01_a.ipynb has no parameter sed; known are seed"):
+    with pytest.raises(
+        ValueError, match="01_a.ipynb has no parameter sed; known are seed"
+    ):
         run.execute(path, folder / "out.ipynb", {"sed": 1})
     assert not (folder / "out.ipynb").exists()
 
 
-@pytest.mark.parametrize("default, text, value", [
-    ("0", "3", 3), ("0.5", "3", 3.0), ("0.5", "1e-4", 1e-4), ("False", "True", True),
-    ("''", "3", "3"), ("''", "~/runs", "~/runs"), ("None", "3", 3), ("None", "x", "x"),
-    ("(1, 2)", "(3, 4)", (3, 4)), ("[1]", "[]", []),
-])
+@pytest.mark.parametrize(
+    "default, text, value",
+    [
+        ("0", "3", 3),
+        ("0.5", "3", 3.0),
+        ("0.5", "1e-4", 1e-4),
+        ("False", "True", True),
+        ("''", "3", "3"),
+        ("''", "~/runs", "~/runs"),
+        ("None", "3", 3),
+        ("None", "x", "x"),
+        ("(1, 2)", "(3, 4)", (3, 4)),
+        ("[1]", "[]", []),
+    ],
+)
 def test_texts_become_the_kind_of_the_default(folder, default, text, value):
     path = write(folder, "01_a", parameters(f"name = {default}"))
     found = run.fit_parameters(path, {"name": text})["name"]
     assert found == value and type(found) is type(value)
 
 
-@pytest.mark.parametrize("default, text", [
-    ("0", "many"), ("0", "0.5"), ("0", "True"), ("False", "1"), ("False", "true"),
-    ("0.5", "fast"), ("(1, 2)", "3"),
-])
+@pytest.mark.parametrize(
+    "default, text",
+    [
+        ("0", "many"),
+        ("0", "0.5"),
+        ("0", "True"),
+        ("False", "1"),
+        ("False", "true"),
+        ("0.5", "fast"),
+        ("(1, 2)", "3"),
+    ],
+)
 def test_another_kind_than_the_default_is_an_error(folder, default, text):
     path = write(folder, "01_a", parameters(f"name = {default}"))
     with pytest.raises(ValueError, match=r"01_a.ipynb: parameter name is .*; need \w+"):
@@ -122,7 +157,7 @@ def test_nothing_runs_where_a_later_notebook_lacks_a_parameter(folder, tmp_path)
     write(folder, "01_a", parameters("seed = 0\nsize = 1"))
     write(folder, "02_b", parameters("seed = 0"))
     with pytest.raises(ValueError, match="02_b.ipynb has no parameter size"):
-        run.series(tmp_path / "out", (), {"size": "2"})
+        run.run_series(tmp_path / "out", (), {"size": "2"})
     assert not (tmp_path / "out").exists()
 
 
@@ -144,14 +179,14 @@ def test_kernels_inherit_no_habits_and_the_shell_keeps_its_own(monkeypatch):
 
 
 def test_the_model_of_05_is_handed_on(tmp_path):
-    given = [run.handed(path, tmp_path) for path in run.notebooks()]
+    given = [run.series_parameters(path, tmp_path) for path in run.notebooks()]
     names = [path.name[:2] for path in run.notebooks()]
     given = dict(zip(names, given))
     assert given["05"]["out"] == str(tmp_path / "checkpoint")
     for number in ("06", "07"):
-        assert given.get(number, {"checkpoint": given["05"]["out"]}) == {
-            "checkpoint": given["05"]["out"]
-        }
+        assert given[number] == {"checkpoint": given["05"]["out"]}
+    later = write(tmp_path, "A2_x", parameters("checkpoint = ''"))
+    assert run.series_parameters(later, tmp_path) == given["06"]
     for path in run.notebooks():
         run.fit_parameters(path, given[path.name[:2]])  # it knows what it is given
 
@@ -165,15 +200,38 @@ def run_main(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run of two notebooks in a folder whose name has a space; (out, notebooks)."""
+    """A run of three notebooks in a folder whose name has a space; (out, notebooks)."""
     folder = tmp_path_factory.mktemp("a run") / "notebooks"
     folder.mkdir()
-    write(folder, "01_a", parameters(), code("import sslnb, os\nprint(os.getcwd())"),
-          new_markdown_cell("## What came out\n\n[next](02_b.ipynb)\n\n"
-                            r"$$\mathcal L = x^2 \tag{8}$$ with $\alpha$, `$PATH`"),
-          code(WIDGET_AND_PICTURE, "key"), code("print(f'seed {seed}')", "key"),
-          code("print('not for the index')"), title="A & B")
-    write(folder, "02_b", parameters(), code("print('second')", "key"))
+    write(
+        folder,
+        "01_a",
+        parameters(),
+        code("import sslnb, os\nprint(os.getcwd())"),
+        new_markdown_cell(
+            "## What came out\n\n[next](02_b.ipynb)\n\n"
+            r"$$\mathcal L = x^2 \tag{8}$$ with $\alpha$, `$PATH`"
+        ),
+        code(WIDGET_AND_PICTURE, "key"),
+        code("print(f'seed {seed}')", "key"),
+        code("print('not for the index')"),
+        title="A & B",
+    )
+    write(
+        folder,
+        "02_b",
+        parameters(),
+        code("print('second')", "key"),
+        new_markdown_cell("[more](appendix/A1_c.ipynb#part)"),
+    )
+    (folder / "appendix").mkdir()
+    write(
+        folder / "appendix",
+        "A1_c",
+        parameters("seed = 0\ncheckpoint = ''"),
+        new_markdown_cell("[before](../02_b.ipynb), [a list](../lists/a.ipynb)"),
+        code("import os\nprint(os.path.basename(os.getcwd()), seed, [checkpoint])"),
+    )
     out = folder.parent / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "NOTEBOOKS", folder)
@@ -185,15 +243,26 @@ def whole(tmp_path_factory):
 def test_a_run_writes_notebooks_pages_and_the_index(whole):
     out, _ = whole
     assert sorted(path.name for path in out.iterdir()) == [
-        "01_a.html", "01_a.ipynb", "02_b.html", "02_b.ipynb", "index.html",
+        "01_a.html",
+        "01_a.ipynb",
+        "02_b.html",
+        "02_b.ipynb",
+        "A1_c.html",
+        "A1_c.ipynb",
+        "index.html",
     ]
 
 
 def test_notebooks_run_in_their_own_folder_with_the_parameters_given(whole):
     out, folder = whole
     book = nbformat.read(out / "01_a.ipynb", 4)
-    printed = [o.text for cell in book.cells for o in cell.get("outputs", []) if "text" in o]
+    printed = [
+        o.text for cell in book.cells for o in cell.get("outputs", []) if "text" in o
+    ]
     assert printed == [f"{folder}\n", "seed 7\n", "not for the index\n"]
+    book = nbformat.read(out / "A1_c.ipynb", 4)
+    (printed,) = (o.text for o in book.cells[-1].outputs)
+    assert printed == "appendix 7 ['']\n"  # this run has no checkpoint to hand on
 
 
 def test_pages_carry_alternative_texts_and_no_widgets(whole):
@@ -230,6 +299,9 @@ def test_pages_link_to_pages(whole):
     text = (out / "01_a.html").read_text()
     assert 'href="02_b.html"' in text and 'href="index.html"' in text
     assert "<title>01 · A &amp; B</title>" in text
+    assert 'href="A1_c.html#part"' in (out / "02_b.html").read_text()
+    text = (out / "A1_c.html").read_text()
+    assert 'href="02_b.html"' in text and 'href="../lists/a.ipynb"' in text
 
 
 def test_the_index_shows_key_outputs_under_their_headings(whole):
@@ -243,8 +315,14 @@ def test_the_index_shows_key_outputs_under_their_headings(whole):
 def test_a_failing_notebook_is_named_with_its_cell_and_leaves_its_page(
     folder, tmp_path, capsys
 ):
-    write(folder, "01_a", parameters(), code("print('well so far')", "key"),
-          code("1 / seed"), code("print('never')"))
+    write(
+        folder,
+        "01_a",
+        parameters(),
+        code("print('well so far')", "key"),
+        code("1 / seed"),
+        code("print('never')"),
+    )
     write(folder, "02_b", parameters())
     out = tmp_path / "out"
     assert run_main(out) == 1
@@ -272,8 +350,13 @@ def test_wrong_arguments_end_with_a_sentence(folder, tmp_path, capsys):
 
 
 def test_storing_keeps_what_a_page_needs(folder):
-    path = write(folder, "01_a", parameters(), code(WIDGET_AND_PICTURE, "key"),
-                 code("print(seed)"))
+    path = write(
+        folder,
+        "01_a",
+        parameters(),
+        code(WIDGET_AND_PICTURE, "key"),
+        code("print(seed)"),
+    )
     ids = [cell.id for cell in nbformat.read(path, 4).cells]
     assert main(["run", "--store", "01"]) == 0
     book = nbformat.read(path, 4)
@@ -281,7 +364,9 @@ def test_storing_keeps_what_a_page_needs(folder):
     assert set(book.metadata) == {"kernelspec", "language_info"}
     assert [cell.get("execution_count") for cell in book.cells] == [None, 1, 2, 3]
     assert [cell.metadata for cell in book.cells[1:]] == [
-        {"tags": ["parameters"]}, {"tags": ["key"]}, {}
+        {"tags": ["parameters"]},
+        {"tags": ["key"]},
+        {},
     ]
     (picture,) = book.cells[2].outputs  # the widget is gone, with its text
     assert picture.metadata["image/png"]["alt"] == 'A "line" & <more>'
