@@ -140,7 +140,7 @@ def test_the_promised_commands_exist():
 
 def test_commands_that_pages_name_exist():
     """`make x` in README and notebooks is a target; `sslnb x` a command."""
-    pages = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").glob("*"))]
+    pages = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").rglob("*.ipynb"))]
     for path in pages:
         text = text_of(path)
         for target in re.findall(r"`make ([a-z]+)", text):
