@@ -153,13 +153,13 @@ def verify(path: Path, /, *, workers: Workers = None):
         path: folder of a store, or a published file
     """
     if path.is_dir():
-        from sslnb.data.store.clips import verify
+        from sslnb.data.store.clips import verify as verify_store
 
-        print(f"{path}: {verify(path, workers):,} clips, every checksum right")
+        print(f"{path}: {verify_store(path, workers):,} clips, every checksum right")
     else:
-        from sslnb.data.field.download import verify
+        from sslnb.data.field.download import verify as verify_file
 
-        print(f"{path}: {verify(path)}")
+        print(f"{path}: {verify_file(path)}")
 
 
 COMMANDS = (download, prepare, pack, scenes, verify)

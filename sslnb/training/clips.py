@@ -45,7 +45,7 @@ def load_training(
             folder = open_folder(root, names=listed or None)
             print(folder.describe())
             store.pack(folder, path, skip_damaged=skip_damaged)
-        while not store.is_whole(path):  # the first of many may pack for an hour
+        while not store.is_complete(path):  # the first of many may pack for an hour
             time.sleep(1)
     clips = store.open_store(path)
     if clips.names[0].startswith("train/"):

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import threading
@@ -32,8 +33,8 @@ from sslnb.data.field.annotations import Annotation
 from sslnb.data.field.layouts import Clip, Folder
 from sslnb.data.soundstamps import compose
 from sslnb.data.store import arrays
-from sslnb.data.store.arrays import CHUNK
-from sslnb.data.store.clips import open_store, pack, pack_scenes, verify
+from sslnb.data.store.clips import is_complete, open_store, pack, pack_scenes, verify
+from sslnb.data.store.packing import CHUNK
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE, SECONDS = 12, 0.02
@@ -164,13 +165,9 @@ def test_writing_to_an_opened_store_does_not_change_it(whole):
 
 def test_a_store_larger_than_memory_is_mapped(tmp_path):
     """Half a terabyte, of which the file holds a header only."""
-    made = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (1, 2**20))
-    assert made.offset == 128
-    with open(tmp_path / "a.npy", "r+b") as file:
-        file.truncate(made.offset + 2**39)
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": (2**19, 2**20)})
-    found = torch.from_numpy(arrays.map_array(tmp_path / "a.npy"))
+    path, shape = tmp_path / "a.npy", (2**19, 2**20)
+    np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    found = torch.from_numpy(arrays.map_array(path, "uint8", shape))
     assert found.shape == (2**19, 2**20)
     assert found[torch.tensor([0, 2**19 - 1]), :9].sum() == 0
 
@@ -204,7 +201,7 @@ def test_all_of_wild_has_several_boxes_a_clip(tmp_path):
 def test_workers_do_not_change_a_store(folder, whole, tmp_path):
     pack(folder, tmp_path, SIZE, SECONDS, workers=2)
     assert contents(tmp_path) == contents(whole)
-    assert set(contents(whole)) == {"frames.npy", "waves.npy", "index.json"}
+    assert set(contents(whole)) == {"frames.npy", "waves.npy", "index.jsonl"}
 
 
 def test_a_store_may_be_smaller_than_a_chunk(folder, whole, tmp_path):
@@ -217,9 +214,9 @@ def test_a_store_may_be_smaller_than_a_chunk(folder, whole, tmp_path):
 # --- stopped and resumed ------------------------------------------------------
 
 
-def journal_of(out):
-    """Settings and records in a store that is being packed."""
-    path = out / "packing.jsonl"
+def records_of(out):
+    """Settings and records of chunks in a store that is being packed."""
+    path = out / "index.jsonl"
     text = path.read_bytes() if path.exists() else b""
     return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 
@@ -229,39 +226,64 @@ import pickle, sys
 from sslnb.data.store.clips import pack
 if __name__ == "__main__":
     with open(sys.argv[1], "rb") as file:
-        pack(*pickle.load(file), workers=2)
+        pack(*pickle.load(file))
 """
 
 
-def test_a_killed_run_goes_on_where_it_was(folder, whole, tmp_path):
-    out, script = tmp_path / "out", tmp_path / "script.py"
+def start(place, *given):
+    """pack(*given) in a process of its own."""
+    script, job = place / "script.py", place / "job"
     script.write_text(SCRIPT)
-    # the second chunk waits in its middle, for one worker; the third is done by another
-    stuck = blocking(folder, [CHUNK + 30], tmp_path)
-    with open(tmp_path / "job", "wb") as file:
-        pickle.dump((stuck, out, SIZE, SECONDS), file)
-    process = subprocess.Popen(
-        [sys.executable, script, tmp_path / "job"], stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
-    )
-    until(lambda: len(journal_of(out)) == 3 or process.poll() is not None)
+    job.write_bytes(pickle.dumps(given))
+    paths = {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.Popen([sys.executable, script, job], stderr=subprocess.DEVNULL,
+                            env=os.environ | paths)
+
+
+def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
+    out = tmp_path / "out"
+    stuck = blocking(folder, [CHUNK + 30], tmp_path)  # in the middle of a chunk
+    process = start(tmp_path, stuck, out, SIZE, SECONDS, 2)
+    until(lambda: len(records_of(out)) == 2 or process.poll() is not None)
     process.kill()  # SIGKILL
-    process.communicate()  # ends when the workers, who hold stderr too, have ended
-    assert sorted(record["start"] for record in journal_of(out)[1:]) == [0, 2 * CHUNK]
+    process.wait()
+    os.close(os.open(tmp_path / f"pipe{CHUNK + 30}.png", os.O_WRONLY))  # free the worker
+    assert [record["items"][0]["name"] for record in records_of(out)[1:]] == ["clip000"]
+    assert not is_complete(out)
     with pytest.raises(FileNotFoundError, match="run the same command again to finish"):
         open_store(out)
 
     # what is finished is not read again: these files are gone
     gone = [replace(clip, frame=Path("gone")) for clip in folder.clips]
-    gone[CHUNK : 2 * CHUNK] = folder.clips[CHUNK : 2 * CHUNK]
+    gone[CHUNK:] = folder.clips[CHUNK:]
     assert pack(replace(folder, clips=tuple(gone)), out, SIZE, SECONDS, workers=1) == {}
-    assert contents(out) == contents(whole)
+    assert contents(out) == contents(whole) and is_complete(out)
+
+
+def test_a_run_may_be_killed_at_any_moment(tmp_path):
+    """SIGKILL at random, each time after a chunk or more."""
+    folder = make_clips(tmp_path, 9 * CHUNK + 1)
+    out, rng = tmp_path / "out", np.random.default_rng()
+    pack(folder, tmp_path / "whole", SIZE, SECONDS, workers=1)
+
+    def kill_when(packed):
+        process = start(tmp_path, folder, out, SIZE, SECONDS, 1)
+        until(lambda: len(records_of(out)) > packed or process.poll() is not None)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+        assert len(records_of(out)) > packed  # nothing is lost
+
+    for _ in range(2):
+        kill_when(len(records_of(out)))
+    pack(folder, out, SIZE, SECONDS, workers=1)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("cut", [1, 200])
 def test_a_line_that_was_cut_off_is_packed_again(folder, whole, tmp_path, cut):
     out = interrupted(folder, tmp_path)
-    path = out / "packing.jsonl"
+    path = out / "index.jsonl"
     os.truncate(path, path.stat().st_size - cut)
     pack(folder, out, SIZE, SECONDS, workers=1)
     assert contents(out) == contents(whole)
@@ -277,7 +299,7 @@ def interrupted(folder, place):
 
 
 def stop_at(patch, step):
-    """Let the `step`-th sync, rename, allocation, header or removal stop the run."""
+    """Let the `step`-th write, sync or new array stop the run."""
     count = itertools.count()
 
     def stopping(function):
@@ -287,14 +309,14 @@ def stop_at(patch, step):
             return function(*given, **named)
         return run
 
-    places = ((os, "fsync"), (os, "replace"), (os, "posix_fallocate"), (Path, "unlink"),
-              (np.lib.format, "write_array_header_1_0"))
+    places = ((os, "fsync"), (arrays, "write_rows"), (arrays, "write_down"),
+              (np.lib.format, "open_memmap"))
     for place, name in places:
         patch.setattr(place, name, stopping(getattr(place, name)))
 
 
 def test_a_run_may_stop_at_any_step(folder, tmp_path, monkeypatch):
-    """Before every system call that changes the disk for good, one after the other."""
+    """Before each step that changes the disk, one after the other."""
     clips = list(folder.clips[: CHUNK + 6])
     for row in (3, 9, CHUNK + 2):
         clips[row] = replace(clips[row], audio=Path("gone"))
@@ -309,7 +331,7 @@ def test_a_run_may_stop_at_any_step(folder, tmp_path, monkeypatch):
                 break
             except KeyboardInterrupt:
                 pass
-        if (out / "index.json").exists():  # then it is whole
+        if is_complete(out):
             assert len(open_store(out)) == verify(out, 1) == len(clips) - 3
         pack(broken, out, SIZE, SECONDS, 1, skip_damaged=True)
         assert contents(out) == contents(tmp_path / "whole"), step
@@ -328,8 +350,8 @@ def test_a_whole_store_is_not_packed_again(folder, copy):
     ({"size": 13}, "size is 13, was 12"),
     ({"seconds": 0.5}, "seconds is 0.5, was 0.02"),
     ({"root": Path("/elsewhere")}, "source is 'of this test in /elsewhere', was 'of"),
-    ({"clips": 5}, f"clips is 5, was {COUNT}; sha256 of names and truth is"),
-    ({"label": "other"}, "begun otherwise: sha256 of names and truth is"),
+    ({"clips": 5}, f"clips is 5, was {COUNT}; sha256 of names and ground truth is"),
+    ({"label": "other"}, "begun with other settings: sha256 of names and ground truth is"),
 ])
 def test_other_settings_are_refused(folder, copy, tmp_path_factory, change, differs,
                                     finished):
@@ -346,9 +368,7 @@ def test_other_settings_are_refused(folder, copy, tmp_path_factory, change, diff
         given |= change
     with pytest.raises(ValueError, match=differs):
         pack(folder, out, **given, workers=1)
-    left = contents(out)
-    left.pop("packing.jsonl", None), before.pop("packing.jsonl", None)
-    assert left == before
+    assert contents(out) == before
 
 
 def test_a_folder_with_other_files_is_left_alone(folder, tmp_path):
@@ -360,7 +380,7 @@ def test_a_folder_with_other_files_is_left_alone(folder, tmp_path):
 
 def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
     out = interrupted(folder, tmp_path)
-    with open(out / "packing.jsonl", "ab") as other:
+    with open(out / "index.jsonl", "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError, match="another run is packing into"):
             pack(folder, out, SIZE, SECONDS, workers=1)
@@ -368,17 +388,21 @@ def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
     assert contents(out) == contents(whole)
 
 
-def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path):
+@pytest.mark.parametrize("early", [True, False])
+def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path, early):
+    """At once when it starts, while another does; or when both are at work."""
     stuck = blocking(folder, [5, CHUNK + 5], tmp_path)
-    out = tmp_path / "out"
+    out, count = tmp_path / "out", 1 if early else 2
 
     def kill_one():
-        until(lambda: len(journal_of(out)) == 1 and multiprocessing.active_children())
+        until(lambda: len(multiprocessing.active_children()) >= count)
+        if not early:
+            time.sleep(1)
         multiprocessing.active_children()[0].kill()
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with pytest.raises(ChildProcessError, match="worker died.*with clip000.*same again"):
+    with pytest.raises(ChildProcessError, match=r"worker died.*run the same again"):
         pack(stuck, out, SIZE, SECONDS, workers=2)
     killer.join()
     pack(folder, out, SIZE, SECONDS, workers=1)
@@ -425,7 +449,6 @@ def test_skipped_clips_are_listed_and_absent(damaged, folder, whole, tmp_path):
     assert list(skipped) == ["absent"] + [f"clip{row:03}" for row in BAD]
     for row, why in BAD.items():
         assert why in skipped[f"clip{row:03}"]
-    assert json.loads((out / "index.json").read_text())["skipped"] == skipped
 
     clips, right = open_store(out), open_store(whole)
     assert verify(out) == len(clips) == COUNT - 3
@@ -436,14 +459,13 @@ def test_skipped_clips_are_listed_and_absent(damaged, folder, whole, tmp_path):
         assert torch.equal(clips.waves[row], right.waves[other])
         assert clips.boxes[row] == right.boxes[other]
         assert clips.labels[row] == right.labels[other]
-    moved = [row for row, name in enumerate(clips.names) if name != right.names[row]]
-    assert moved == [4, CHUNK]
+    assert clips.names == [name for name in right.names if name not in skipped]
 
 
 def test_skipped_clips_are_not_forgotten(damaged, tmp_path):
     out, present = tmp_path / "out", replace(damaged, missing={})
     pack(present, out, SIZE, SECONDS, workers=1, skip_damaged=True)
-    with pytest.raises(ValueError, match="is whole, but clip clip004 .* and 2 more: "):
+    with pytest.raises(ValueError, match=r"is complete, but clip clip004 .* and 2 more: "):
         pack(present, out, SIZE, SECONDS, workers=1)
 
 
@@ -482,10 +504,10 @@ def test_a_flipped_bit_is_found_and_named(folder, copy, name, row):
     with pytest.raises(ValueError) as error:
         verify(copy, workers=2)
     line, advice = str(error.value).splitlines()
-    assert line.startswith(f"{path}: chunk {chunk}, rows {chunk * CHUNK} to ")
+    assert line.startswith(f"{path}: rows {chunk * CHUNK} to ")
     expected = names_of(folder)[chunk * CHUNK : (chunk + 1) * CHUNK]
-    assert line.endswith("its clips are " + ", ".join(expected))
-    assert advice == f"delete {copy} and pack anew"
+    assert line.endswith("are damaged; clips " + ", ".join(expected))
+    assert advice == f"delete {copy} and pack again"
 
 
 def test_what_does_not_read_back_is_no_store(folder, tmp_path):
@@ -493,32 +515,38 @@ def test_what_does_not_read_back_is_no_store(folder, tmp_path):
     with open(out / "frames.npy", "r+b") as file:
         file.seek(128)
         file.write(b"other")
-    with pytest.raises(OSError, match=r"rows 0 to 63, is not what [\s\S]*check the disk"):
+    with pytest.raises(OSError, match=r"rows 0 to 63 are damaged[\s\S]*check the disk"):
         pack(folder, out, SIZE, SECONDS, workers=1)
-    assert not (out / "index.json").exists()
+    assert not is_complete(out)
 
 
-def change_index(out, **changes):
-    index = json.loads((out / "index.json").read_text())
-    (out / "index.json").write_text(json.dumps(index | changes))
+def test_other_formats_are_refused(folder, copy, tmp_path_factory):
+    path = copy / "index.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
+    for use in (open_store, lambda out: pack(folder, out, SIZE, SECONDS, workers=1)):
+        with pytest.raises(ValueError, match=r"another version .*format 3, not 2"):
+            use(copy)
 
 
-def test_other_formats_are_refused(copy):
-    change_index(copy, format=2)
-    with pytest.raises(ValueError, match="of format 2; this version reads 1"):
-        open_store(copy)
+def test_stores_of_format_1_are_to_be_packed_again(folder, copy):
+    (copy / "index.jsonl").rename(copy / "index.json")
+    for use in (open_store, lambda out: pack(folder, out, SIZE, SECONDS, workers=1)):
+        with pytest.raises(ValueError, match="of format 1: delete it and pack again"):
+            use(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
-def test_a_damaged_index_is_refused(copy, text):
-    (copy / "index.json").write_text(text)
-    with pytest.raises(ValueError, match="index.json is damaged or no store's index"):
-        open_store(copy)
+@pytest.mark.parametrize("text", ["{\n", "[]\n", "{}\n", "text\n"])
+def test_a_damaged_index_is_refused(folder, copy, text):
+    (copy / "index.jsonl").write_text(text)
+    for use in (open_store, lambda out: pack(folder, out, SIZE, SECONDS, workers=1)):
+        with pytest.raises(ValueError, match=r"index.jsonl is damaged.*pack again"):
+            use(copy)
 
 
-def test_other_counts_are_refused(copy):
-    change_index(copy, items=[])
-    with pytest.raises(ValueError, match=f"names 0 clips; frames.npy has {COUNT} rows"):
+def test_a_changed_name_in_the_index_is_found(copy):
+    path = copy / "index.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"clip007", b"clip008"))
+    with pytest.raises(ValueError, match=r"index.jsonl is damaged.*wrong checksum"):
         open_store(copy)
 
 
@@ -527,24 +555,24 @@ def test_other_sizes_are_refused(copy, change):
     path = copy / "waves.npy"
     os.truncate(path, path.stat().st_size + change)
     right = 128 + COUNT * 2 * AUDIO.samples
-    with pytest.raises(ValueError, match=f"has {right + change:,} bytes; {right:,} w"):
+    with pytest.raises(ValueError, match=rf"waves.npy .*{right + change:,} bytes"):
         open_store(copy)
 
 
 def test_other_arrays_are_refused(copy):
     np.save(copy / "waves.npy", np.zeros((COUNT, AUDIO.samples), np.int32))
-    with pytest.raises(ValueError, match=r"int32 \(137, 320\); the index says int16"):
+    with pytest.raises(ValueError, match=r"int32 \(137, 320\) .* should hold int16"):
         verify(copy)
     (copy / "waves.npy").write_bytes(b"no array at all")
-    with pytest.raises(ValueError, match="waves.npy is damaged or no .npy file"):
+    with pytest.raises(ValueError, match=r"waves.npy of 15 bytes is .* not a .npy file"):
         verify(copy)
     (copy / "waves.npy").unlink()
-    with pytest.raises(FileNotFoundError, match="waves.npy"):
+    with pytest.raises(FileNotFoundError, match=r"waves\.npy"):
         verify(copy)
 
 
 def test_no_store_is_no_store(tmp_path):
-    with pytest.raises(FileNotFoundError, match="index.json is missing: there is no st"):
+    with pytest.raises(FileNotFoundError, match="not a complete store: there is no index"):
         open_store(tmp_path)
 
 
@@ -559,34 +587,22 @@ def test_a_disk_that_is_too_small_is_told_at_the_start(tmp_path):
     pack_scenes("train", 1, tmp_path / "out", size=8, workers=1)  # nothing was begun
 
 
-def test_a_disk_that_others_fill_first_is_told(folder, whole, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(OSError, match="0.00 GB of disk are needed, [0-9,.]+ GB are"):
-            pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
-    pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
-    assert contents(tmp_path / "out") == contents(whole)
-
-
-def test_a_disk_that_fails_keeps_what_is_packed(folder, whole, tmp_path, monkeypatch):
-    write, calls = arrays.write_rows, []
-
-    def failing(path, start, rows):
-        calls.append(start)
-        if start == CHUNK:
-            raise OSError(28, "No space left on device")
-        return write(path, start, rows)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(arrays, "write_rows", failing)
-        with pytest.raises(OSError, match="No space left on device; what is packed is"):
-            pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
-    assert len(journal_of(tmp_path / "out")) == 2
-    pack(folder, tmp_path / "out", SIZE, SECONDS, workers=1)
-    assert contents(tmp_path / "out") == contents(whole)
+def test_a_disk_that_is_full_keeps_what_is_packed(folder, whole, tmp_path):
+    """A limit on the size of files, which the third chunk of sounds exceeds."""
+    out, limits = tmp_path / "out", resource.getrlimit(resource.RLIMIT_FSIZE)
+    few = 128 + 2 * CHUNK * AUDIO.samples * 2 + 100
+    pack(folder, tmp_path / "other", SIZE, SECONDS, workers=1)
+    assert (tmp_path / "other" / "waves.npy").stat().st_size > few
+    interrupted(folder, tmp_path)  # the arrays are made, and two chunks are packed
+    resource.setrlimit(resource.RLIMIT_FSIZE, (few, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"packed is kept: run the same again.*npy"):
+            pack(folder, out, SIZE, SECONDS, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(records_of(out)) == 3
+    pack(folder, out, SIZE, SECONDS, workers=1)
+    assert contents(out) == contents(whole)
 
 
 @pytest.mark.parametrize("given, match", [
@@ -635,7 +651,7 @@ def test_commands_pack_and_verify(tmp_path, capsys):
     assert main(["pack", root, "--out", out + "2", *listed]) == 0
     assert open_store(out + "2").names == ["bbbbbbbbbbb_000001"]
     assert main(["pack", root, "--out", out, *listed]) == 1
-    assert "begun otherwise: clips is 1, was 3" in capsys.readouterr().err
+    assert "begun with other settings: clips is 1, was 3" in capsys.readouterr().err
 
 
 def test_commands_compose_scenes(tmp_path, capsys):
@@ -645,7 +661,7 @@ def test_commands_compose_scenes(tmp_path, capsys):
     assert open_store(out).names == [f"test/4/{k}" for k in range(3)]
     assert capsys.readouterr().out == f"{out}: 3 clips packed, 0 skipped\n"
     assert main(["verify", str(tmp_path)]) == 1
-    assert "index.json is missing" in capsys.readouterr().err
+    assert "there is no index.jsonl" in capsys.readouterr().err
     assert main(["scenes", "--out", out]) == 1
     assert "error: count is None; train has 1 or more" in capsys.readouterr().err
 

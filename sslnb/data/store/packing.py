@@ -1,303 +1,235 @@
-"""Packing rows into arrays: in parallel, resumable, whole or not at all (for store.py).
+"""Rows packed into a store: in parallel, resumable, complete or refused.
 
     >>> rows = {"frames": ("uint8", (3, 256, 256)), "waves": ("int16", (48_000,))}
-    >>> index = pack(Job(read, items, names, rows, settings), "a.store", workers=16)
+    >>> pack(Job(read, items, names, rows, settings), "a.store", workers=16)
 
-While it goes on, packing.jsonl holds the settings and a line for each chunk of rows
-that is on the disk: a run that was killed goes on from there. index.json appears last,
-in one step, when all rows were read back and are what was written.
+Worker processes read the items, a chunk at a time; this process writes the rows in
+order, and the chunk's record when they are on the disk. A run that was killed resumes
+after the last record.
 """
 
-import json
-import multiprocessing
+import errno
+import math
 import os
-import signal
-import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import shutil
+import zlib
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import takewhile
 from pathlib import Path
-from typing import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from sslnb.data.store import arrays
-from sslnb.data.store.arrays import CHUNK
+from sslnb.data.store.arrays import FORMAT, INDEX, items_of, skipped_in, to_lines
 from sslnb.files import locked
 
-FORMAT = 1
-INDEX, JOURNAL = "index.json", "packing.jsonl"
+CHUNK = 64  # items that are read, written and checked together: about 20 MB of clips
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to pack: one row for each of N items, in their order.
+    """What to pack: one row of each array for each of N items, in their order.
 
     read(item): a dictionary of JSON's types, and one row for each array; OSError and
     ValueError mean that the item is damaged. It is pickled, as the items are.
     names: N strings. rows: array -> (dtype, shape of one row). settings: of JSON's
-    types; a run that was stopped goes on with equal ones only. missing: {name: why} of
-    items that are known not to be there.
+    types; a run only resumes with equal ones. missing: {name: reason} of items that
+    are known to be absent.
     """
 
-    read: Callable
-    items: list
-    names: list
-    rows: dict
+    read: Callable[[Any], tuple[dict, Sequence]]
+    items: Sequence
+    names: Sequence[str]
+    rows: dict[str, tuple[str, tuple[int, ...]]]
     settings: dict
-    missing: dict = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
-def pack(job, out, workers=None, skip_damaged=False):
-    """Pack a job into the folder `out`, or finish what was begun there; the index.
+def pack(
+    job: Job,
+    out: str | Path,
+    workers: int | None = None,
+    skip_damaged: bool = False,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Pack a job into the folder `out`, or finish what was begun there.
 
-    index: format, settings; arrays: {name: {dtype, shape, sha256 of each chunk}};
-    items: the name of each row and what `read` said of it; skipped: {name: why}. A
-    damaged item is a ValueError or, with skip_damaged, listed there and absent: the
-    last items then take the rows of the skipped ones. A whole store stays as it is.
+    Returns {name: reason} of the items left out. A damaged item is a ValueError, or
+    with `skip_damaged` it is left out. A complete store is not touched.
 
     ValueError where `out` was begun with other settings or holds other files; OSError
     where the disk is too small or a worker died; BlockingIOError where another run
     packs into `out`.
     """
     if job.missing and not skip_damaged:
-        raise ValueError(describe(job.missing))
+        raise ValueError(_describe(job.missing))
     out, workers = Path(out), count_workers(workers)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out / JOURNAL, f"another run is packing into {out}") as journal:
-        if (out / INDEX).exists():
-            index = read_index(out)
-            _check_same(out, index["settings"], job.settings)
-            if index["skipped"] and not skip_damaged:
-                raise ValueError(f"{out} is whole, but {describe(index['skipped'])}")
-        else:
-            records = _pack_chunks(job, out, journal, workers, skip_damaged)
-            index = _finish(job, out, records, workers)
-        # after the index: whoever comes now finds that one
-        (out / JOURNAL).unlink(missing_ok=True)
-    return index
+    arrays.read_index(out)  # ValueError where it is of another version
+    others = sorted(path.name for path in out.iterdir())
+    if others and INDEX not in others:
+        raise ValueError(f"{out} holds other files ({others[0]}); choose a new folder")
+    with locked(out / INDEX, f"another run is packing into {out}") as file:
+        records, complete = arrays.read_index(out)
+        if not records:
+            records = [_begin(job, out)]
+            file.truncate(0)  # of a first line that was cut off
+            arrays.write_down(file, to_lines(records))
+        _check_settings(out, records[0]["settings"], job.settings)
+        if not complete:
+            _pack_chunks(job, out, records, file, workers, skip_damaged, progress)
+            damage = arrays.find_damage(out, records, workers, progress)
+            if damage:
+                advice = f"check the disk, delete {out} and pack again"
+                raise OSError("\n".join([*damage, advice]))
+            closing_record = {"complete": zlib.crc32(to_lines(records))}
+            arrays.write_down(file, to_lines([closing_record]))
+    skipped = skipped_in(records)
+    if skipped and not skip_damaged:
+        raise ValueError(f"{out} is complete, but {_describe(skipped)}")
+    return skipped
 
 
-def count_workers(workers):
+def count_workers(workers: int | None) -> int:
     """Number of workers; one a core where None."""
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    if workers is None:
+        on_linux = hasattr(os, "sched_getaffinity")
+        return len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1
     if workers < 1:
         raise ValueError(f"workers is {workers}; need 1 or more")
     return workers
 
 
-def describe(skipped):
-    """One line on {name: why} of damaged items."""
-    name, why = next(iter(skipped.items()))
+def _describe(skipped: dict[str, str]) -> str:
+    name, reason = next(iter(skipped.items()))
     more = f", and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
-    return (f"clip {name} cannot be packed{more}: {why}; repair it, or leave out what "
-            "is damaged with skip_damaged (--skip-damaged)")
+    return (
+        f"clip {name} cannot be packed{more}: {reason}; repair it, or leave out what "
+        "is damaged with skip_damaged (--skip-damaged)"
+    )
 
 
-def read_index(out):
-    """The index of a whole store, whose arrays have the sizes that it says."""
-    path = Path(out) / INDEX
-    if not path.exists():
-        begun = (Path(out) / JOURNAL).exists()
-        raise FileNotFoundError(f"{path} is missing: " + (
-            "packing was stopped or goes on; run the same command again to finish it"
-            if begun else "there is no store here"
-        ))
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        version = index["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or no store's index: {error!r}") from error
-    if version != FORMAT:
-        raise ValueError(f"{path} is of format {version}; this version reads {FORMAT}")
-    arrays.check_sizes(out, index["arrays"])
-    for name, array in index["arrays"].items():
-        if array["shape"][0] != len(index["items"]):
-            raise ValueError(f"{path} names {len(index['items'])} clips; {name}.npy has "
-                             f"{array['shape'][0]} rows")
-    return index
-
-
-def bad_chunks(out, index, workers):
-    """One line for each chunk that is not what was packed, with its clips' names."""
-    lines = []
-    for name, start, end in arrays.differing(out, index["arrays"], workers):
-        clips = ", ".join(item["name"] for item in index["items"][start:end])
-        lines.append(f"{Path(out) / name}: chunk {start // CHUNK}, rows {start} to "
-                     f"{end - 1}, is not what was packed; its clips are {clips}")
-    return lines
-
-
-def _check_same(out, before, now):
-    """ValueError that says which settings differ."""
-    differ = [f"{key} is {now.get(key)!r}, was {before.get(key)!r}"
-              for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differ:
-        raise ValueError(f"{out} was begun otherwise: {'; '.join(differ)}; choose "
-                         "another folder or delete this one")
-
-
-def _pack_chunks(job, out, journal, workers, skip_damaged):
-    """The records of all chunks, those of an interrupted run included."""
-    records = _resume(job, out, journal)
-    # what was skipped once is tried again by a run that may not skip
-    done = {r["start"]: r for r in records if skip_damaged or not r["failed"]}
-    starts = range(0, len(job.items), CHUNK)
-    tasks = [(job.read, job.items[start : start + CHUNK], start, out, job.rows)
-             for start in starts if start not in done]
-    with (
-        tqdm(total=len(job.items), initial=sum(len(r["items"]) for r in done.values()),
-             desc="packing", unit="clip") as bar,
-        closing(_work(job, tasks, workers)) as finished,
-    ):
-        for record in finished:
-            failed = {job.names[row]: why for row, why in record["failed"]}
-            if failed and not skip_damaged:
-                raise ValueError(describe(failed))
-            _append(journal, record)
-            done[record["start"]] = record
-            bar.update(len(record["items"]))
-    return [done[start] for start in starts]
-
-
-def _append(journal, record):
-    journal.write(json.dumps(record).encode() + b"\n")
-    journal.flush()
-    os.fsync(journal.fileno())
-
-
-def _resume(job, out, journal):
-    """Records of finished chunks; where there are none, the arrays are made, empty."""
-    journal.seek(0)
-    text = journal.read()
-    text = text[: text.rfind(b"\n") + 1]  # a line that was cut off is not there
-    journal.truncate(len(text))
-    records = []
-    if text:
-        try:
-            settings, *records = map(json.loads, text.splitlines())
-        except ValueError as error:
-            raise ValueError(
-                f"{out / JOURNAL} is damaged ({error}): delete {out} and pack anew"
-            ) from error
-        _check_same(out, settings, job.settings)
-    else:
-        others = sorted(path.name for path in out.iterdir() if path.name != JOURNAL)
-        if others:
-            (out / JOURNAL).unlink(missing_ok=True)
-            raise ValueError(f"{out} holds other files ({others[0]}); choose a new one")
-        arrays.check_room(out, job.rows, len(job.items))
-        _append(journal, job.settings)
-    if not records:
-        arrays.allocate(out, job.rows, len(job.items))
-    return records
-
-
-def _work(job, tasks, workers):
-    """Records of the tasks as they get done, in this process or by several."""
-    if workers == 1 or len(tasks) < 2:
-        yield from (_pack_chunk(*task) for task in tasks)
-        return
-    waiting, running = iter(tasks), {}
-    # spawned: a fork would copy the locks of the threads that torch has started
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, _start_worker)
-    try:
-        while True:
-            for task in islice(waiting, 2 * workers - len(running)):
-                running[pool.submit(_pack_chunk, *task)] = task[2]
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield future.result()
-                del running[future]
-    except BrokenProcessPool as error:
-        near = ", ".join(job.names[start] for start in sorted(running.values()))
-        raise ChildProcessError(
-            "a worker died (killed, or out of memory?) in one of the chunks that begin "
-            f"with {near}; what is packed is kept: run the same again, with fewer "
-            "workers if memory ran out"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker():
-    """One thread; Ctrl-C is the parent's to handle; no worker outlives its parent."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _pack_chunk(read, items, start, out, rows):
-    """Read items and write them from row `start` on; the record for the journal."""
-    chunk = {name: np.zeros((len(items), *shape), dtype)
-             for name, (dtype, shape) in rows.items()}
-    record = {"start": start, "items": [], "failed": [], "sha256": {}}
-    for k, item in enumerate(items):
-        try:
-            said, values = read(item)
-        except (OSError, ValueError) as error:
-            record["items"].append({})
-            record["failed"].append((start + k, str(error)))
-            continue
-        record["items"].append(said)
-        for array, value in zip(chunk.values(), values, strict=True):
-            array[k] = value
-    for name, array in chunk.items():
-        path = out / f"{name}.npy"
-        try:
-            record["sha256"][name] = arrays.write_rows(path, start, array)
-        except OSError as error:
-            why = f"{error.strerror}; what is packed is kept: run the same again later"
-            raise OSError(error.errno, why, str(path)) from error
-    return record
-
-
-def _finish(job, out, records, workers):
-    """Close the gaps of what was skipped, read all back, write the index."""
-    count = len(job.items)
-    failed = {row: why for record in records for row, why in record["failed"]}
-    skipped = {job.names[row]: why for row, why in failed.items()}
-    if len(failed) == count:
-        raise ValueError(f"no clip is left to pack; {describe(skipped)}")
-    # row -> item: the last ones fill the gaps
-    order = list(range(count - len(failed)))
-    last = (row for row in range(len(order), count) if row not in failed)
-    for row in failed:
-        if row < len(order):
-            order[row] = next(last)
-    said = [item for record in records for item in record["items"]]
-    index = {
-        "format": FORMAT, "settings": job.settings, "arrays": {},
-        "skipped": {**job.missing, **skipped},
-        "items": [{"name": job.names[row]} | said[row] for row in order],
+def _begin(job: Job, out: Path) -> dict:
+    """Make the arrays, which take up disk only as they are written; the first record."""
+    shapes = {
+        name: (dtype, (len(job.items), *shape))
+        for name, (dtype, shape) in job.rows.items()
     }
-    for name, (dtype, shape) in job.rows.items():
-        if failed:
-            arrays.close_gaps(out / f"{name}.npy", count, order)
-        sums = [digest for record in records for digest in record["sha256"][name]]
-        index["arrays"][name] = {
-            "dtype": dtype, "shape": [len(order), *shape],
-            "sha256": arrays.sum_chunks([sums[row] for row in order]),
+    need = sum(np.dtype(kind).itemsize * math.prod(s) for kind, s in shapes.values())
+    free = shutil.disk_usage(out).free
+    if need > free:
+        told = f"{need / 1e9:,.2f} GB of disk are needed, {free / 1e9:,.2f} GB are free"
+        raise OSError(errno.ENOSPC, told, str(out))
+    for name, (dtype, shape) in shapes.items():
+        np.lib.format.open_memmap(out / f"{name}.npy", "w+", dtype, shape)
+    head = {"format": FORMAT, "settings": job.settings, "arrays": shapes}
+    return head | {"items": [], "skipped": job.missing}
+
+
+def _check_settings(out: Path, old: dict, new: dict) -> None:
+    differ = [
+        f"{k} is {new[k]!r}, was {old.get(k)!r}" for k in new if new[k] != old.get(k)
+    ]
+    if differ:
+        raise ValueError(
+            f"{out} was begun with other settings: {'; '.join(differ)}; choose another "
+            "folder or delete this one"
+        )
+
+
+def _pack_chunks(
+    job: Job,
+    out: Path,
+    records: list[dict],
+    file: BinaryIO,
+    workers: int,
+    skip_damaged: bool,
+    progress: bool,
+) -> None:
+    """Pack the chunks that are not in `records` yet, and add theirs, there and to `file`."""
+    if not skip_damaged:  # what an earlier run left out is tried again
+        records[1:] = takewhile(lambda record: not record["skipped"], records[1:])
+    file.truncate(len(to_lines(records)))  # a line that was cut off goes as well
+    done, row = (len(records) - 1) * CHUNK, len(items_of(records))
+    bar = tqdm(
+        None, "packing", len(job.items), initial=done, unit="clip", disable=not progress
+    )
+    with bar, closing(_read_chunks(job, done, workers)) as chunks:
+        for record, rows in chunks:
+            if record["skipped"] and not skip_damaged:
+                raise ValueError(_describe(record["skipped"]))
+            for name, data in rows.items():
+                arrays.write_rows(out / f"{name}.npy", row, data)
+            arrays.write_down(file, to_lines([record]))
+            records.append(record)
+            row += len(record["items"])
+            bar.update(len(record["items"]) + len(record["skipped"]))
+    if not row:
+        raise ValueError(f"no clip is left to pack; {_describe(skipped_in(records))}")
+
+
+def _read_chunks(job: Job, done: int, workers: int) -> Generator[tuple[dict, dict]]:
+    """Record and rows of each chunk from item `done` on, in order.
+
+    DataLoader and not ProcessPoolExecutor, which on Python 3.11 waits without end where
+    a worker is killed while another one starts.
+    """
+    starts = range(done, len(job.items), CHUNK)
+    tasks = [(job.names[k : k + CHUNK], job.items[k : k + CHUNK]) for k in starts]
+    parallel = workers > 1 and len(tasks) > 1
+    loader = DataLoader(
+        _Reader(job.read, job.rows),
+        batch_size=None,
+        sampler=tasks,
+        num_workers=min(workers, len(tasks)) if parallel else 0,
+        collate_fn=_unchanged,  # bytes through a pipe: /dev/shm may be small
+        # a fork would copy the locks of the threads that torch has started
+        multiprocessing_context="spawn" if parallel else None,
+        generator=torch.Generator(),  # the global one stays as it is
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise ChildProcessError(
+            f"a worker died (killed, or out of memory?): {error}; what is packed is "
+            "kept: run the same again, with fewer workers if memory ran out"
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Reader(Dataset):
+    """Reads chunks: names and items -> their record, and the rows of each array."""
+
+    read: Callable
+    rows: dict
+
+    def __getitem__(self, task: tuple[Sequence, Sequence]) -> tuple[dict, dict]:
+        known, skipped = [], {}
+        chunk = {
+            name: np.empty((len(task[0]), *shape), dtype)
+            for name, (dtype, shape) in self.rows.items()
         }
-    arrays.check_sizes(out, index["arrays"])
-    bad = bad_chunks(out, index, workers)
-    if bad:
-        raise OSError("\n".join([*bad, f"check the disk, delete {out} and pack anew"]))
-    part = out / f"{INDEX}.part"
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(index, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, out / INDEX)
-    return index
+        for name, item in zip(*task, strict=True):
+            try:
+                facts, values = self.read(item)
+            except (OSError, ValueError) as error:
+                skipped[name] = str(error)
+                continue
+            for array, value in zip(chunk.values(), values, strict=True):
+                array[len(known)] = value
+            known.append({"name": name, **facts})
+        rows = {name: array[: len(known)].tobytes() for name, array in chunk.items()}
+        sums = {name: zlib.crc32(data) for name, data in rows.items()}
+        return {"items": known, "skipped": skipped, "crc32": sums}, rows
+
+
+def _unchanged(value: Any) -> Any:
+    return value
