@@ -7,7 +7,7 @@ the other way round, *Redraw* sets the sliders to a real draw.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -96,6 +96,16 @@ def to_draws(
     return look, augment.affine(side, shift, angle, flip), bands, settings["alpha"]
 
 
+def appear(image: Tensor, **settings: Any) -> Tensor:
+    """An image (3, S, S) in [0, 1] after T_app; settings that are not given: unchanged."""
+    unknown = set(settings) - set(AS_IT_IS)
+    if unknown:
+        raise ValueError(f"unknown settings {sorted(unknown)}; need some of "
+                         f"{', '.join(AS_IT_IS)}")
+    look = to_draws(AS_IT_IS | settings)[0]
+    return augment.apply_appearance(image[None], look)[0]
+
+
 def apply_settings(
     settings: Mapping[str, Any],
     image: Tensor,
@@ -150,21 +160,28 @@ def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
     }
 
 
-def augmentations(clips: Clips, config: AudioConfig = LAPTOP_AUDIO) -> ipywidgets.VBox:
+def augmentations(
+    clips: Clips,
+    config: AudioConfig = LAPTOP_AUDIO,
+    similar: Sequence[int] | None = None,
+) -> ipywidgets.VBox:
     """Every transform on a slider: an image, a map under the same T_geo, and a sound.
 
     clips: at least two. *Redraw* adds 1 to the seed and sets every control to the draw
     of that seed; a seed can also be typed in. The player has the wave mixed by α; the
-    masks affect only the spectrogram. Without a trained encoder, the clip most similar
-    to another is the one with the most similar average spectrum.
+    masks affect only the spectrogram. similar: for each clip the index of the clip that
+    it is mixed with; without it, and without a trained encoder, that is the clip with
+    the most similar average spectrum.
 
     Returns a box with `controls` (widgets by name: clip, seed and those of AS_IT_IS),
     `redraw` and `reset` (buttons), `view` (the image of the figure), `player`,
     `status` and `figure`.
     """
     sounds = torch.cat([spectrogram(part, config) for part in clips.waves.split(64)])
-    spectra = sounds.mean(3).flatten(1)  # (N, F)
-    similar = augment.most_similar(F.normalize(spectra - spectra.mean(0))).tolist()
+    if similar is None:
+        spectra = sounds.mean(3).flatten(1)  # (N, F)
+        spectra = F.normalize(spectra - spectra.mean(0))
+        similar = augment.most_similar(spectra).tolist()
 
     sliders = _sliders(clips.images.shape[-1], config)
     clip = ipywidgets.Dropdown(

@@ -272,11 +272,11 @@ def augmented(
     if figure is None:
         figure = plt.figure(figsize=(9.5, 6))
         axes = figure.subplot_mosaic("AABBCC;DDDEEE", height_ratios=(1.3, 1))
-        show_image(axes["A"], panels[0], "image; outlined: what T_geo shows")
-        show_image(axes["B"], panels[1], "image: T_app, then T_geo")
-        show_map(axes["C"], panels[2], "map: T_geo only")
+        show_image(axes["A"], panels[0], "image; outlined: what $T_{geo}$ shows")
+        show_image(axes["B"], panels[1], "image: $T_{app}$, then $T_{geo}$")
+        show_map(axes["C"], panels[2], "a test map (bright: upper left): $T_{geo}$")
         show_spectrogram(axes["D"], panels[3], config, "spectrogram of the sound")
-        show_spectrogram(axes["E"], panels[4], config, "spectrogram: T_mix, then T_mask")
+        show_spectrogram(axes["E"], panels[4], config, "spectrogram: $T_{mix}$, then $T_{mask}$")
         for name in "DE":  # few ticks: they take most of the drawing time
             axes[name].set(xticks=[0, config.seconds], yticks=[0, config.n_mels])
     for ax, pixels in zip(figure.axes, panels):
@@ -550,4 +550,120 @@ def over_time(
                           extent=(0, seconds, 0, top))
         ax.set(title=title, xlabel="time (s)", ylabel=label)
         figure.colorbar(image, ax=ax, label=unit)
+    return figure
+
+
+# --- notebook 02 --------------------------------------------------------------------
+
+
+def image_grid(images: dict[str, Array], columns: int = 4, size: float = 2.2) -> Figure:
+    """Images {title: (3, H, W)}, and maps {title: (h, w)} among them, in rows."""
+    figure, axes = grid(len(images), columns, size, aspect=1.1)
+    for ax, (title, image) in zip(axes, images.items()):
+        (show_map if image.ndim == 2 else show_image)(ax, image, title)
+    return figure
+
+
+def image_rows(rows: dict[str, Array], size: float = 1.4) -> Figure:
+    """Rows {name: (N, 3, H, W)} of as many images each."""
+    (columns,) = {len(images) for images in rows.values()}
+    figure, axes = grid(columns * len(rows), columns, size, aspect=1.1)
+    for row, (name, images) in enumerate(rows.items()):
+        for k, image in enumerate(images):
+            show_image(axes[columns * row + k], image, "" if k else name)
+    return figure
+
+
+def spectrograms(
+    panels: dict[str, Array], config: AudioConfig, columns: int = 3, size: float = 3.5,
+    high: float = 1.1,
+) -> Figure:
+    """Spectrograms {title: (1, F, T)}, all coloured from silence to `high`."""
+    figure, axes = grid(len(panels), columns, size, aspect=0.62)
+    for ax, (title, values) in zip(axes, panels.items()):
+        show_spectrogram(ax, values, config, title).set_clim(config.silence, high)
+    return figure
+
+
+def two_branches(
+    image: Array, branches: Sequence[tuple[Array, Array, Array]], config: AudioConfig
+) -> Figure:
+    """Figure 2 of the paper: of each branch its view, spectrogram and map.
+
+    image and views (3, S, S); spectrograms (1, F, T); maps (h, w).
+    """
+    figure, axes = grid(8, 4, size=2.6, aspect=0.95)
+    for k, (view, spectrogram, response) in enumerate(branches):
+        a, b, c, d = axes[4 * k : 4 * k + 4]
+        show_image(a, image, f"branch {k + 1}: the image")
+        show_image(b, view, ["$T_{app}$", "$T_{app}$, then $T_{geo}$"][k])
+        show_spectrogram(c, spectrogram, config, "$T_{mask}$ of the sound")
+        show_heatmap(d, view, response, ["the map stays", "the map is transformed"][k])
+    return figure
+
+
+def through_frames(
+    image: Array, thetas: dict[str, torch.Tensor], warped: Sequence[Array]
+) -> Figure:
+    """Frames {title: theta (1, 2, 3)} drawn on the image; below, what each shows."""
+    figure, axes = grid(2 * len(thetas), len(thetas), size=2.5)
+    for k, (title, theta) in enumerate(thetas.items()):
+        show_frame(show_image(axes[k], image, title), theta[0])
+        show_image(axes[len(thetas) + k], warped[k], "what the frame shows")
+    return figure
+
+
+def show_turned_frame(ax: Axes, degrees: float, title: str = "") -> Axes:
+    """A unit square, the same turned about its centre, and one side in three parts."""
+    angle = np.deg2rad(degrees)
+    sin, cos = np.sin(angle), np.cos(angle)
+    c = 1 / (1 + sin + cos)
+    unit = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    turned = unit @ np.array([[cos, sin], [-sin, cos]])
+    ax.add_patch(Polygon(turned, fc=YELLOW, ec="none"))
+    ax.add_patch(Polygon(unit, fc="0.85", ec=BLACK))
+    ax.add_patch(Polygon(turned, fill=False, ec=BLACK, ls="--"))
+    along, out = np.array([cos, sin]), np.array([sin, -cos])
+    start = turned[0]
+    parts = (r"$c\,\cos\varphi$", c * cos, ORANGE), ("$c$", c, BLUE), (
+        r"$c\,\sin\varphi$", c * sin, GREEN)
+    for name, length, color in parts:
+        end = start + length * along
+        ax.plot(*zip(start, end), color=color, lw=4, solid_capstyle="butt")
+        ax.text(*((start + end) / 2 + 0.06 * out), name, color=color, ha="left")
+        start = end
+    ax.set(title=title, xlim=(-0.8, 1.0), ylim=(0.75, -0.8), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def out_of_frame(
+    degrees: Array, scales: Array, formulas: Sequence[Array], measured: Sequence[Array]
+) -> Figure:
+    """How much is out of frame: a turned frame, and two curves with measured points.
+
+    formulas and measured: fractions for each of `degrees`, and for each of `scales`.
+    """
+    figure, axes = grid(3, 3, size=3.7, aspect=0.85)
+    show_turned_frame(axes[0], 30, "yellow: out of frame")
+    panels = (("rotated by φ", "φ (degrees)", degrees), ("shrunk to scale r", "r", scales))
+    for k, (title, label, x) in enumerate(panels):
+        axes[k + 1].plot(x, formulas[k], color=SKY, label="formula")
+        axes[k + 1].plot(x, measured[k], "o", ms=4, label="measured")
+        axes[k + 1].set(title=title, xlabel=label, ylabel="fraction out of frame")
+        axes[k + 1].legend()
+    return figure
+
+
+def images_and_sounds(
+    images: dict[str, Array], sounds: dict[str, Array], config: AudioConfig,
+    columns: int = 4,
+) -> Figure:
+    """Rows of images {title: (3, S, S)} or maps (h, w) over rows of spectrograms."""
+    figure, axes = grid(len(images) + len(sounds), columns, size=2.5, aspect=0.92)
+    for ax, (title, image) in zip(axes, images.items()):
+        (show_map if image.ndim == 2 else show_image)(ax, image, title)
+    for ax, (title, values) in zip(axes[len(images) :], sounds.items()):
+        drawn = show_spectrogram(ax, values, config, title)
+        drawn.set_clim(config.silence, 1.1)
     return figure
