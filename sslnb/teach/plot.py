@@ -223,6 +223,7 @@ def curves(
 
 def show_map(ax: Axes, values: Array, title: str = "") -> Axes:
     """A map (h, w) in [0, 1] without its image, cell by cell."""
+    values = torch.as_tensor(values).detach().cpu().numpy()
     ax.imshow(values, extent=(0, 1, 1, 0), vmin=0, vmax=1)
     ax.set(title=title, xticks=[], yticks=[])
     return ax
@@ -625,12 +626,16 @@ def show_turned_frame(ax: Axes, degrees: float, title: str = "") -> Axes:
     ax.add_patch(Polygon(turned, fill=False, ec=BLACK, ls="--"))
     along, out = np.array([cos, sin]), np.array([sin, -cos])
     start = turned[0]
-    parts = (r"$c\,\cos\varphi$", c * cos, ORANGE), ("$c$", c, BLUE), (
-        r"$c\,\sin\varphi$", c * sin, GREEN)
-    for name, length, color in parts:
+    parts = (
+        (r"$c\,\cos\varphi$", c * cos, ORANGE, 0.16),
+        ("$c$", c, BLUE, -0.1),  # below its line: above are the legs' names
+        (r"$c\,\sin\varphi$", c * sin, GREEN, 0.2),
+    )
+    for name, length, color, away in parts:
         end = start + length * along
         ax.plot(*zip(start, end), color=color, lw=4, solid_capstyle="butt")
-        ax.text(*((start + end) / 2 + 0.06 * out), name, color=color, ha="left")
+        ax.text(*((start + end) / 2 + away * out), name, color=color, ha="center",
+                va="center", fontsize=12)
         start = end
     ax.set(title=title, xlim=(-0.8, 1.0), ylim=(0.75, -0.8), aspect="equal")
     ax.axis("off")

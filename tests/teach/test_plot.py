@@ -74,3 +74,48 @@ def test_the_dots_on_mel_triangles_are_the_weights_of_bins():
     assert list(triangle.get_xdata()) == [0, 1, 2]
     assert list(dots.get_xdata()) == [0.5, 1, 1.5]
     assert list(dots.get_ydata()) == [0.5, 1, 0.5]
+
+
+# --- notebook 02 ------------------------------------------------------------
+
+
+def test_a_grid_takes_images_and_maps_among_them():
+    image, response = torch.rand(3, 8, 8), torch.rand(4, 4)
+    figure = plot.image_grid({"image": image, "map": response}, columns=2)
+    shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    np.testing.assert_allclose(shown[0], image.permute(1, 2, 0))
+    np.testing.assert_allclose(shown[1], response)
+    assert [ax.get_title() for ax in figure.axes] == ["image", "map"]
+
+
+def test_rows_of_images_are_named_once_and_hold_as_many():
+    rows = {"original": torch.rand(3, 3, 8, 8), "warped": torch.rand(3, 3, 8, 8)}
+    figure = plot.image_rows(rows)
+    assert [ax.get_title() for ax in figure.axes] == ["original", "", "", "warped", "", ""]
+    last = np.asarray(figure.axes[-1].images[0].get_array())
+    np.testing.assert_allclose(last, rows["warped"][2].permute(1, 2, 0))
+    with pytest.raises(ValueError):
+        plot.image_rows({"a": rows["original"], "b": rows["warped"][:2]})
+
+
+def test_spectrograms_share_one_colour_scale():
+    panels = {name: scale * torch.rand(1, 8, 9) for name, scale in (("a", 1), ("b", 0.1))}
+    for figure in (plot.spectrograms(panels, LAPTOP_AUDIO, high=0.9),
+                   plot.images_and_sounds({}, panels, LAPTOP_AUDIO)):
+        (low, high), (other_low, other_high) = (
+            ax.images[0].get_clim() for ax in figure.axes)
+        assert low == other_low == LAPTOP_AUDIO.silence and high == other_high
+
+
+@pytest.mark.parametrize("degrees", [10, 30, 45])
+def test_the_parts_of_a_turned_side_end_where_it_meets_the_square(degrees):
+    """One side of length 1: a leg outside, a part inside, a leg outside."""
+    _, ax = plt.subplots()
+    plot.show_turned_frame(ax, degrees)
+    parts = [np.stack(line.get_data(), 1) for line in ax.lines]
+    lengths = [np.linalg.norm(end - start) for start, end in parts]
+    assert sum(lengths) == pytest.approx(1)
+    (start, one), (_, two), (_, end) = parts
+    assert one[1] == pytest.approx(-0.5) and two[0] == pytest.approx(0.5)
+    turned = np.asarray(ax.patches[0].get_xy())
+    np.testing.assert_allclose([start, end], turned[:2], atol=1e-6)

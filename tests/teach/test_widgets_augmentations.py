@@ -30,6 +30,7 @@ from sslnb.data import (
 from sslnb.teach import plot
 from sslnb.teach.augment_widget import (
     AS_IT_IS,
+    appear,
     apply_settings,
     augmentations,
     draw_settings,
@@ -306,3 +307,17 @@ def test_one_clip_or_waves_of_another_length_are_refused():
     short = dataclasses.replace(clips, waves=clips.waves[:, :100])
     with pytest.raises(ValueError, match=r"waves have shape \(5, 100\)"):
         augmentations(short)
+
+
+def test_the_partners_can_be_given():
+    box = augmentations(make_clips(), similar=[2, 0, 1, 0, 0])
+    assert "mixed with clip 2 (c)" in box.status.value
+    plt.close(box.figure)
+
+
+def test_appear_applies_what_it_is_given_and_nothing_else():
+    image = make_clips(1).images[0] / 255
+    torch.testing.assert_close(appear(image), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(appear(image, brightness=0.5), image / 2)
+    with pytest.raises(ValueError, match="unknown settings .*brightnes"):
+        appear(image, brightnes=0.5)
