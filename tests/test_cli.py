@@ -161,6 +161,21 @@ def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatc
     assert line.startswith("error: ") and said in line
 
 
+def test_an_error_of_several_lines_becomes_one(tmp_path, capsys):
+    store = tmp_path / "store"
+    options = ["--count", "3", "--size", "16", "--workers", "1", "--no-progress"]
+    assert main(["scenes", "--out", str(store), *options]) == 0
+    assert not capsys.readouterr().err  # no bar
+    content = bytearray((store / "frames.npy").read_bytes())
+    content[-1] ^= 1
+    (store / "frames.npy").write_bytes(content)
+    assert main(["verify", str(store), "--no-progress"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and line.endswith(
+        f"; delete {store} and pack again"
+    )
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_an_error(capsys):
     assert main(["retrieve", "--split", "test", "--device", "cuda"]) == 1

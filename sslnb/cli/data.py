@@ -98,6 +98,7 @@ def pack(
     size: FrameSize = 256,
     seconds: Seconds = 3.0,
     workers: Workers = None,
+    progress: Progress = True,
 ):
     """Pack prepared clips into a store, which training opens at once.
 
@@ -111,7 +112,7 @@ def pack(
 
     folder = open_folder(clips, annotations, classes, listed)
     print(folder.describe())
-    skipped = pack(folder, out, size, seconds, workers, skip_damaged)
+    skipped = pack(folder, out, size, seconds, workers, skip_damaged, progress)
     _packed(out, skipped)
 
 
@@ -124,6 +125,7 @@ def scenes(
     seconds: Seconds = 3.0,
     seed: Seed = 0,
     workers: Workers = None,
+    progress: Progress = True,
 ):
     """Compose scenes of SoundStamps, and pack them into a store.
 
@@ -134,7 +136,7 @@ def scenes(
     """
     from sslnb.data.store.clips import pack_scenes
 
-    pack_scenes(split, count, out, size, seconds, seed, workers)
+    pack_scenes(split, count, out, size, seconds, seed, workers, progress)
     _packed(out, {})
 
 
@@ -146,7 +148,7 @@ def _packed(out, skipped):
         print(f"  {name}: {why}")
 
 
-def verify(path: Path, /, *, workers: Workers = None):
+def verify(path: Path, /, *, workers: Workers = None, progress: Progress = True):
     """Compute checksums anew: of a packed store, or of a file that was downloaded.
 
     Args:
@@ -155,7 +157,8 @@ def verify(path: Path, /, *, workers: Workers = None):
     if path.is_dir():
         from sslnb.data.store.clips import verify as verify_store
 
-        print(f"{path}: {verify_store(path, workers):,} clips, every checksum right")
+        count = verify_store(path, workers, progress)
+        print(f"{path}: {count:,} clips, every checksum right")
     else:
         from sslnb.data.field.download import verify as verify_file
 

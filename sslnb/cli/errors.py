@@ -25,4 +25,5 @@ def in_one_line() -> Iterator[None]:
 def _text(error):
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"  # without "[Errno 2]"
-    return str(error)
+    lines = (line.strip() for line in str(error).splitlines())
+    return "; ".join(line for line in lines if line)
