@@ -34,7 +34,7 @@ from tests.media_files import make_video
 NAMES = doctor.NOTEBOOKS
 APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
 # 25 to 45 cells (an appendix 8 to 30), code of at most 20 lines of 76 columns
-IN_BUDGET = ("01_data_preparation", "02_augmentations", "A1_field_data")
+IN_BUDGET = ("01_data_preparation", "02_augmentations", "A1_field_data", "07_retrieval")
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {"05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "scored": 50,

@@ -7,6 +7,7 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from sslnb.data import soundstamps
 from sslnb.data.media import LAPTOP_AUDIO
 from sslnb.teach import plot
 
@@ -119,3 +120,51 @@ def test_the_parts_of_a_turned_side_end_where_it_meets_the_square(degrees):
     assert one[1] == pytest.approx(-0.5) and two[0] == pytest.approx(0.5)
     turned = np.asarray(ax.patches[0].get_xy())
     np.testing.assert_allclose([start, end], turned[:2], atol=1e-6)
+
+
+def test_what_a_query_found_is_marked_right_or_wrong():
+    many = [soundstamps.compose("val", 0, k, 16) for k in range(3)]
+    _, axes = plot.grid(3)
+    plot.ranked(axes, many, [True, False])
+    names = [scene.class_name.replace("_", " ") for scene in many]
+    assert [ax.get_title() for ax in axes] == [
+        f"{mark} {name}" for mark, name in zip("♪✓✗", names)
+    ]
+
+
+def test_neighbours_show_the_means_that_they_were_given():
+    many, means = torch.rand(2, 1, 1, 64, 9).unbind(), torch.rand(2, 64)
+    figure = plot.neighbours(dict(zip("ab", many)), means, LAPTOP_AUDIO)
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["a", "b"]
+    for line, mean in zip(figure.axes[2].lines, means, strict=True):
+        assert np.array_equal(line.get_xdata(), mean)
+
+
+def test_longer_lists_draw_every_curve():
+    names = ("A@K", "chance A@K", "P@K", "chance P@K")
+    curves = {word: dict(zip(names, np.random.rand(4, 3))) for word in ("a", "b")}
+    figure = plot.longer_lists([1, 2, 3], curves)
+    drawn = [line.get_ydata() for ax in figure.axes for line in ax.lines]
+    wanted = [curves[word][name] for pair in (names[:2], names[2:])
+              for word in "ab" for name in pair]
+    assert np.array_equal(drawn, wanted)
+
+
+def test_principal_directions_are_those_of_the_covariance():
+    points = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    vectors = points * torch.tensor([3.0, 1, 0.1]) + 5
+    found, fraction = plot.principal(vectors)
+    values = torch.linalg.eigvalsh(vectors.T.cov()).flip(0)
+    assert torch.allclose(found.var(0), values[:2], rtol=1e-3)
+    assert fraction == pytest.approx(float(values[:2].sum() / values.sum()), rel=1e-3)
+
+
+def test_the_modality_gap_is_gone_where_each_kind_is_centred():
+    rng = torch.Generator().manual_seed(0)
+    sounds, images = torch.randn(2, 12, 5, generator=rng) + torch.tensor([[[9.0]], [[0]]])
+    figure = plot.modality_gap(sounds, images, np.array(list("ab") * 6))
+    for ax, apart in zip(figure.axes, (True, False)):
+        groups = [np.asarray(points.get_offsets()) for points in ax.collections]
+        means = [np.concatenate(pair).mean(0) for pair in (groups[:2], groups[2:])]
+        assert (np.linalg.norm(means[0] - means[1]) > 10) == apart
+        assert apart or np.allclose(means, 0, atol=1e-5)
