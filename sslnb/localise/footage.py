@@ -1,31 +1,34 @@
 """A video as frames, each with the sound around it, however long (notebook 06).
 
-    >>> footage = open_footage("my.mp4")              # read through: it is whole
+    >>> footage = open_footage("my.mp4")              # reads it once: complete
     >>> sound = Sound(footage, model.config.audio)
     >>> for time, image in read_frames(footage, fps=5):    # image (H, W, 3) uint8
     ...     wave = sound.around(time)                      # (samples,) int16
 
-What was decoded is given out and forgotten, so that memory does not grow. Times are
-the file's own, in seconds from its start, so that a variable frame rate, or a sound
-that begins late, stays as it was.
+Nothing that was decoded is kept, so memory does not grow. Times are the file's own, in
+seconds from its start, so a variable frame rate, or sound that begins late, stays as
+it is.
 
-A window is centred on its frame. Near the ends of the recording it is moved inwards;
-a recording shorter than the window is repeated, as in training; where the picture
-goes on without sound, that is silence.
+A window is centred on its frame. Near the ends of the recording it is shifted inwards;
+a recording shorter than the window is repeated, as in training. Where frames go on
+after the sound has ended, the window holds silence.
 """
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import torch
-from av.stream import Disposition
+from av.container import InputContainer
+from av.stream import Disposition, Stream
 
 from sslnb.data.decode import (
     NO_AUDIO,
@@ -35,70 +38,85 @@ from sslnb.data.decode import (
     decode,
     read_packets,
 )
-from sslnb.data.media import fit_length
+from sslnb.data.media import AudioConfig, fit_length
 
-CLOCK = 90_000  # ticks a second: two frames within one are one
+CLOCK = 90_000  # ticks per second: of frames within the same tick, one is kept
 
 
 @dataclass(frozen=True)
 class Footage:
-    """A video that is whole, and facts of it. Times count from `start`, in seconds."""
+    """A complete video, and what is known of it. Times count from `start`, in seconds."""
 
     path: Path
     start: Fraction
-    seconds: float  # from the first picture to the end of the last
+    seconds: float  # from the first frame to the end of the last
     count: int  # of frames, at most
-    size: tuple  # width and height, even, of square pixels, before any rotation
+    size: tuple[int, int]  # width, height: even, in square pixels, before any rotation
 
 
 @contextmanager
-def opened(path):
-    """A container to read; what FFmpeg finds wrong names the file."""
+def opened(path: Path) -> Iterator[InputContainer]:
+    """A container to read. FileNotFoundError, or ClipError for what FFmpeg refuses."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no video {path}")
-    try:  # absolute: FFmpeg takes "a:b.mp4" for a protocol
+    try:  # absolute, since FFmpeg takes the "a" of "a:b.mp4" for a protocol
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
             yield container
     except av.FFmpegError as error:
-        raise ClipError(path, UNDECODABLE, error.strerror) from error
+        raise ClipError(path, UNDECODABLE, error.strerror or "") from error
 
 
-def open_footage(path):
-    """What is known of a video before it is decoded. ClipError where it is not whole."""
+def open_footage(path: Path) -> Footage:
+    """Read a video once without decoding it: a Footage.
+
+    ClipError where it is truncated or damaged, or lacks a video or audio track.
+    """
     with opened(path) as container:
-        picture, sound = (container.streams.best(kind) for kind in ("video", "audio"))
-        if picture is None or picture.disposition & Disposition.attached_pic:
-            raise ClipError(path, NO_VIDEO, "there is no moving picture")
+        video: Any = container.streams.best("video")
+        sound: Any = container.streams.best("audio")
+        if video is None or video.disposition & Disposition.attached_pic:
+            raise ClipError(path, NO_VIDEO, "there is no video track")
         if sound is None:
-            raise ClipError(path, NO_AUDIO, "there is no sound")
-        if picture.codec_context is None or sound.codec_context is None:
+            raise ClipError(path, NO_AUDIO, "there is no audio track")
+        if video.codec_context is None or sound.codec_context is None:
             raise ClipError(path, UNDECODABLE, "a track has no decoder")
-        counts, begin, end = Counter(), math.inf, -math.inf
+        counts: Counter[Stream] = Counter()
+        begin, end = math.inf, -math.inf
         for packet in read_packets(container):
             if packet.pts is not None and not packet.is_discard:
                 counts[packet.stream] += 1
-                if packet.stream is picture:
+                if packet.stream is video:
                     begin = min(begin, packet.pts)
                     end = max(end, packet.pts + (packet.duration or 0))
-        for stream, kind in ((picture, NO_VIDEO), (sound, NO_AUDIO)):
+        for stream, kind in ((video, NO_VIDEO), (sound, NO_AUDIO)):
             if not counts[stream]:
-                raise ClipError(path, kind, "the track is there, but holds nothing")
+                raise ClipError(path, kind, "the track is empty")
         start = Fraction(container.start_time or 0, av.time_base)
-        width = picture.width * (picture.sample_aspect_ratio or 1)  # of square pixels
-        size = tuple(max(2 * round(side / 2), 2) for side in (width, picture.height))
-        seconds = float((end - begin) * picture.time_base)
-        return Footage(path, start, seconds, counts[picture], size)
+        width = video.width * (video.sample_aspect_ratio or 1)  # in square pixels
+        size = max(2 * round(width / 2), 2), max(2 * round(video.height / 2), 2)
+        seconds = float((end - begin) * video.time_base)
+        return Footage(path, start, seconds, counts[video], size)
 
 
-def read_frames(footage, fps=None):
-    """(seconds, (H, W, 3) uint8, upright) of frames in order, at most `fps` a second."""
+def read_frames(
+    footage: Footage, fps: float | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Frames in order, upright, at most `fps` per second: (seconds, (H, W, 3) uint8).
+
+    ClipError where a frame is damaged or has no time.
+    """
     with opened(footage.path) as container:
-        stream, last = container.streams.best("video"), -math.inf
+        stream: Any = container.streams.best("video")
+        last: float = -math.inf
         stream.thread_type = "AUTO"
         for frame in decode(container, stream, container.demux(stream)):
             if frame.pts is None or frame.is_corrupt:
-                raise ClipError(footage.path, UNDECODABLE, "a frame is damaged or has no "
-                                f"time, after {max(last, 0) / (fps or CLOCK):.2f} s")
+                raise ClipError(
+                    footage.path,
+                    UNDECODABLE,
+                    "a frame is damaged or has no "
+                    f"time, after {max(last, 0) / (fps or CLOCK):.2f} s",
+                )
             time = frame.pts * frame.time_base - footage.start
             slot = math.floor(time * (fps or CLOCK) + 1e-3)
             if slot > last:
@@ -109,16 +127,16 @@ def read_frames(footage, fps=None):
 
 
 class Sound:
-    """The sound of a video, decoded as far as it is asked for, and then forgotten."""
+    """The sound around any moment of a video, decoded as needed and not kept."""
 
-    def __init__(self, footage, config):
+    def __init__(self, footage: Footage, config: AudioConfig):
         self.samples, self.rate = config.samples, config.sample_rate
         self.pieces = _waves(footage, self.rate)
         self.begin, self.wave = next(self.pieces)  # the sample that `wave` starts with
         self.first, self.ended = self.begin, False
 
-    def around(self, time):
-        """The window (samples,) int16 around a time; times must not go back."""
+    def around(self, time: float) -> torch.Tensor:
+        """The window (samples,) int16 around a time; times must not decrease."""
         moment, half = round(time * self.rate), self.samples // 2
         self.first = min(self.first, moment)
         need = max(moment - half, self.first) + self.samples
@@ -133,18 +151,18 @@ class Sound:
         at = start - self.begin
         piece = self.wave[max(at, 0) : max(at + len(window), 0)]
         window[max(-at, 0) :][: len(piece)] = piece
-        if not self.ended:  # no later window begins before this one's middle part
+        if not self.ended:  # later windows need nothing before moment − half
             gone = max(moment - half - self.begin, 0)
             self.begin, self.wave = self.begin + gone, self.wave[gone:]
         return fit_length(torch.from_numpy(window), self.samples)
 
 
 def _waves(footage, rate):
-    """Pieces of the sound, mono: (sample that the first begins with, (n,) int16)."""
+    """Pieces of the sound, mono: (position of the first sample, (n,) int16)."""
     with opened(footage.path) as container:
         stream = container.streams.best("audio")
-        # "async" fills gaps between packets with silence; frame_size makes sure that
-        # nothing passes by without it
+        # "async" fills gaps between packets with silence. Without a frame size (the
+        # second `rate`), sound that needs no conversion would bypass it.
         resampler = av.AudioResampler("s16", "mono", rate, rate, {"async": 1})
         frames = decode(container, stream, container.demux(stream))
         for frame in chain(frames, [None]):

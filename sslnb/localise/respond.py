@@ -4,16 +4,16 @@
         --annotations vggss.json --out maps.npz
     sslnb score --responses maps.npz --annotations vggss.json
 
-The folder has any layout of sslnb/data/field/layouts.py. Frames are squashed to the model's size
-and sounds cut or tiled to its length. A file that cannot be read is an error that names
-it, or with `--skip-damaged` a clip less; no other clip takes its place. What has no map,
-and why, stands in a table beside the maps.
+The folder may have any layout of sslnb/data/field/layouts.py. Frames are squashed to the
+model's size, and sounds are cropped or repeated to its length. A file that cannot be
+read is an error that names it; with `--skip-damaged` its clip is left out, and no other
+clip takes its place. A table beside the maps lists the clips without a map, and why.
 """
 
 import os
 import zipfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -21,14 +21,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from sslnb.data.field.annotations import shortened
-from sslnb.data.field.layouts import open_folder
+from sslnb.data.field.layouts import Clip, open_folder
 from sslnb.data.media import load_audio, load_image
 from sslnb.files import atomic_write
-from sslnb.model import SoundLocaliser
+from sslnb.model import ModelConfig, SoundLocaliser
 
-THREADS = min(8, os.cpu_count() or 1)  # they wait for the disk, and decode
+THREADS = min(8, os.cpu_count() or 1)  # that read and decode files
 
 
 def map_folder(
@@ -40,11 +42,11 @@ def map_folder(
     skip_damaged: bool = False,
     progress: Callable = lambda clips, **about: clips,
 ) -> None:
-    """Write the maps of a folder of clips to `out`, an .npz, and say what has none.
+    """Write the maps of a folder of clips to `out`, an .npz, and print a summary.
 
-    Clips: those of `annotations` or of the list `listed`, else all. What has no map,
-    and why, goes into a table beside `out`, .missing.tsv. `progress` is called as tqdm
-    is. Errors: see respond_to_clips.
+    Clips: those in `annotations` or in the list `listed`, else all. The table
+    `out`.missing.tsv lists the clips without a map, and why. `progress` is called as
+    tqdm is. Errors: see respond_to_clips.
     """
     out = Path(out)
     folder = open_folder(root, annotations, names=listed)
@@ -65,22 +67,29 @@ def map_folder(
     if damaged:
         print(f"{len(damaged):,} damaged: {shortened(damaged)}")
     print(
-        f"maps of {len(maps):,} of {len(maps) + len(lacking):,} clips in {out},"
-        f" those without in {table}"
+        f"{out}: maps of {len(maps):,} of {len(maps) + len(lacking):,} clips; {table} "
+        "lists the others"
     )
 
 
-def respond_to_clips(model, clips, batch=16, skip_damaged=False,
-                     progress=lambda clips: clips):
-    """Response maps of layouts.Clip objects, each picture with its own sound.
+def respond_to_clips(
+    model: SoundLocaliser,
+    clips: Iterable[Clip],
+    batch: int = 16,
+    skip_damaged: bool = False,
+    progress: Callable = lambda clips: clips,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Response maps of clips, each image with its own sound.
 
-    Returns {name: (h, w) float32} in the order of the clips, and {name: why} of those
-    whose files cannot be read. ValueError names the first of these, unless
-    `skip_damaged`, and where none is left. Clips are read ahead of the model, two
-    batches at most; it computes where it is. `progress` wraps the iterator of clips.
+    Returns {name: (h, w) float32} in the order of the clips, and {name: why} of the
+    clips whose files cannot be read. Without `skip_damaged`, ValueError names the first
+    of these; with it, ValueError is raised only if no clip can be read. At most two
+    batches are read ahead. Maps are computed on the model's device. `progress` wraps
+    the iterator of clips.
     """
     device = next(model.parameters()).device
-    maps, damaged = {}, {}
+    maps: dict[str, np.ndarray] = {}
+    damaged: dict[str, str] = {}
     batches = read_batches(
         model.config, clips, batch, damaged if skip_damaged else None, progress
     )
@@ -93,12 +102,18 @@ def respond_to_clips(model, clips, batch=16, skip_damaged=False,
     return maps, damaged
 
 
-def read_batches(config, clips, batch=16, damaged=None, progress=lambda clips: clips):
-    """Clips as a model of `config` takes them, in batches.
+def read_batches(
+    config: ModelConfig,
+    clips: Iterable[Clip],
+    batch: int = 16,
+    damaged: dict[str, str] | None = None,
+    progress: Callable = lambda clips: clips,
+) -> Iterator[tuple[tuple[Clip, ...], Tensor, Tensor]]:
+    """Batches of clips, as a model of `config` takes them.
 
-    Yields (clips, images (B, 3, S, S) in [0, 1], waves (B, samples)), read ahead by two
-    batches at most. `damaged`: a dict that takes {name: why} of the clips that cannot
-    be read; where it is None, ValueError names the first of them. `progress` wraps the
+    Yields (clips, images (B, 3, S, S) in [0, 1], waves (B, samples)); at most two
+    batches are read ahead. `damaged` collects {name: why} of the clips that cannot be
+    read; if it is None, ValueError names the first of them. `progress` wraps the
     iterator of clips.
     """
     read = iter(progress(_read_ahead(config, clips, 2 * batch)))
@@ -111,24 +126,28 @@ def read_batches(config, clips, batch=16, damaged=None, progress=lambda clips: c
                 damaged[clip.name] = str(inputs)
             else:
                 raise ValueError(
-                    f"clip {clip.name}: {inputs}; mend it, or leave such clips out with "
-                    "--skip-damaged"
+                    f"clip {clip.name}: {inputs}; repair it, or leave such clips out "
+                    "with --skip-damaged"
                 ) from inputs
         if intact:
-            several, images, waves = zip(*intact)
-            yield several, torch.stack(images), torch.stack(waves)
+            read_clips, images, waves = zip(*intact)
+            yield read_clips, torch.stack(images), torch.stack(waves)
 
 
 def _read_ahead(config, clips, ahead):
-    """Pairs of a clip and its picture and wave, or the error; on threads, in order."""
+    """Each clip in order with its (image, wave) or the error; read on threads."""
+
     def read(clip):
         try:
-            return (load_image(clip.frame, config.image_size, config.resample),
-                    load_audio(clip.audio, config.audio))
+            return (
+                load_image(clip.frame, config.image_size, config.resample),
+                load_audio(clip.audio, config.audio),
+            )
         except (OSError, ValueError) as error:
             return error
 
-    waiting, clips = deque(), iter(clips)
+    waiting: deque = deque()
+    clips = iter(clips)
     pool = ThreadPoolExecutor(THREADS)
     try:
         while True:
@@ -142,8 +161,8 @@ def _read_ahead(config, clips, ahead):
         pool.shutdown(cancel_futures=True)
 
 
-def write_maps(path, maps):
-    """Write {clip: (h, w)} as .npz, which has its name only once it is whole."""
+def write_maps(path: str | Path, maps: Mapping[str, ArrayLike]) -> None:
+    """Write {clip: (h, w)} as an .npz, atomically."""
     # numpy.savez would take a clip called "file" for its own argument
     with atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name, values in maps.items():

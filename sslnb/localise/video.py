@@ -4,20 +4,20 @@
     sslnb video my.mp4 --out heat.mp4 --fps 5 \\
         --checkpoint vggsound144k.pth.tar
 
-Every frame, or --fps of them a second, is squashed to the model's square and compared
+Every frame, or --fps of them per second, is squashed to the model's square and compared
 with the sound around it (sslnb/localise/footage.py). The map is laid over the frame,
-and the sound is kept: AAC, MP3 and Opus as they are, anything else as AAC. Beside
-heat.mp4 stands heat.png, the frame whose map points most clearly: its maximum lies
+and the sound is kept: AAC, MP3 and Opus unchanged, anything else as AAC. heat.png,
+beside heat.mp4, is the frame whose map points most clearly: the one whose maximum is
 furthest above its mean.
 
-Colours mean the same cosine all through the video: the darkest is the lowest and the
-brightest the highest of all maps. So no moment is stretched to full contrast by
-itself, and what the model makes of silence is seen for what it is: a model that gives
-silence high cosines shows it bright, for nothing is dimmed for looks.
+A colour means the same cosine throughout the video: the darkest is the lowest of all
+maps, the brightest the highest. No frame is stretched to full contrast on its own, and
+nothing is dimmed: a model that gives silence high cosines shows bright maps for it.
 """
 
 import math
 import tempfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,16 +34,20 @@ from PIL import Image
 from sslnb.data.decode import UNDECODABLE, ClipError, decode
 from sslnb.files import atomic_write, remove_leftovers
 from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
+from sslnb.model import SoundLocaliser
 
 COLOURS, OPACITY = "viridis", 0.6  # as the notebooks draw maps
 BATCH = 16  # frames
-COPIED = ("aac", "mp3", "opus")  # what players and browsers take in an MP4
+COPIED = ("aac", "mp3", "opus")  # players and browsers take these in an MP4
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a video. `low` and `high`: the cosines of the darkest and the
-    brightest colour; `seconds`: how long the pictures last; `poster`: a PNG."""
+    """What `heat_video` wrote.
+
+    low, high: the cosines of the darkest and the brightest colour. seconds: how long
+    the frames last. poster: a PNG.
+    """
 
     frames: int
     seconds: float
@@ -53,13 +57,19 @@ class Summary:
     poster: Path
 
 
-def heat_video(model, path, out, fps=None, progress=lambda frames, **about: frames):
-    """Write the video at `path`, the model's maps over it, to `out`, an .mp4: a Summary.
+def heat_video(
+    model: SoundLocaliser,
+    path: str | Path,
+    out: str | Path,
+    fps: float | None = None,
+    progress: Callable = lambda frames, **about: frames,
+) -> Summary:
+    """Write the video at `path` with the model's maps over it to `out`, an .mp4.
 
-    fps: at most so many frames a second are kept; None: all. `progress` wraps each of
-    the two passes over the frames (`tqdm`, for one). Memory does not grow with the
-    video's length. OSError and ValueError name a file that is missing, damaged or
-    without picture or sound, and an `out` that cannot be; then nothing is written.
+    fps: the most frames per second to keep; None: all. `progress` wraps each of the two
+    passes over the frames (`tqdm`, for instance). Memory does not grow with the video's
+    length. OSError or ValueError where the video is missing or damaged, lacks a video or
+    audio track, or `out` cannot be written; then no file is left behind.
     """
     path, out = Path(path), Path(out)
     if out.suffix.lower() != ".mp4":
@@ -71,10 +81,10 @@ def heat_video(model, path, out, fps=None, progress=lambda frames, **about: fram
     if fps is not None and not 0 < fps < math.inf:
         raise ValueError(f"fps is {fps}; need a number above 0")
     source, poster = open_footage(path), out.with_suffix(".png")
-    for file in (out, poster):
-        remove_leftovers(file)
+    for target in (out, poster):
+        remove_leftovers(target)
     count = min(source.count, math.ceil(source.seconds * (fps or CLOCK)))
-    with tempfile.TemporaryFile() as file:  # where maps wait for their scale
+    with tempfile.TemporaryFile() as file:  # maps, until their range is known
         frames = read_frames(source, fps)
         frames = progress(frames, total=count, desc="maps", unit="frame")
         count, best, shape, low, high = _store(_respond(model, source, frames), file)
@@ -83,24 +93,27 @@ def heat_video(model, path, out, fps=None, progress=lambda frames, **about: fram
         file.seek(0)
         frames = read_frames(source, fps)
         frames = progress(frames, total=count, desc="video", unit="frame")
-        with atomic_write(poster) as picture, atomic_write(out) as part:
-            frames = _heated(frames, file, shape, low, high)
-            _write(source, part, _posed(frames, best, picture),
-                   count / (source.seconds or 1))  # one frame may have no duration
+        with atomic_write(poster) as image, atomic_write(out) as part:
+            frames = _overlaid(frames, file, shape, low, high)
+            frames = _save_frame(frames, best, image)
+            rate = count / (source.seconds or 1)  # a single frame may have no duration
+            _write(source, part, frames, rate)
     return Summary(count, source.seconds, low, high, out, poster)
 
 
-def overlay(image, response, low, high):
-    """A picture (H, W, 3) uint8 under its map (h, w), coloured from low to high."""
+def overlay(
+    image: np.ndarray, response: np.ndarray, low: float, high: float
+) -> np.ndarray:
+    """An image (H, W, 3) uint8 under its map (h, w), coloured from low to high."""
     level = ((response - low) / max(high - low, 1e-12)).clip(0, 1)
-    level = Image.fromarray((255 * level).round().astype(np.uint8))
-    heat = level.resize(image.shape[1::-1], Image.BILINEAR)
+    grey = Image.fromarray((255 * level).round().astype(np.uint8))
+    heat = grey.resize(image.shape[1::-1], Image.Resampling.BILINEAR)
     heat.putpalette(colormaps[COLOURS](np.arange(256), bytes=True)[:, :3].tobytes())
     return np.asarray(Image.blend(Image.fromarray(image), heat.convert("RGB"), OPACITY))
 
 
 def _respond(model, source, frames):
-    """Maps (B, h, w) of frames, each against the sound around it, batch by batch."""
+    """Maps (B, h, w) of frames, each with the sound around it, batch by batch."""
     config, device = model.config, next(model.parameters()).device
     size, how = (config.image_size,) * 2, Image.Resampling[config.resample.upper()]
     sound, frames = Sound(source, config.audio), iter(frames)
@@ -112,11 +125,13 @@ def _respond(model, source, frames):
 
 
 def _store(batches, file):
-    """Writes maps to a file; (count, the clearest, shape of one, lowest, highest)."""
+    """Write maps to a file: (count, index of the clearest, shape of a map, min, max)."""
     count, best, clearest, low, high, shape = 0, 0, -math.inf, math.inf, -math.inf, ()
     for maps in batches:
         if not np.isfinite(maps).all():
-            raise ValueError(f"the map of frame {count} or one soon after is not finite")
+            raise ValueError(
+                f"a map of frames {count} to {count + len(maps) - 1} is not finite"
+            )
         file.write(maps.astype(np.float32).tobytes())
         shape = maps.shape[1:]
         low, high = min(low, float(maps.min())), max(high, float(maps.max()))
@@ -127,34 +142,40 @@ def _store(batches, file):
     return count, best, shape, low, high
 
 
-def _heated(frames, file, shape, low, high):
-    """Frames (time, picture) under their maps, which a file holds in order."""
+def _overlaid(frames, file, shape, low, high):
+    """Frames (time, image) under their maps, which `file` holds in order."""
     for time, image in frames:
         response = np.frombuffer(file.read(4 * math.prod(shape)), np.float32)
         yield time, overlay(image, response.reshape(shape), low, high)
 
 
-def _posed(frames, best, path):
-    """The same frames, one of which is saved as a picture on its way."""
+def _save_frame(frames, index, path):
+    """The same frames; the one at `index` is saved as an image as it passes."""
     for k, (time, image) in enumerate(frames):
-        if k == best:
+        if k == index:
             Image.fromarray(image).save(path)
         yield time, image
 
 
 def _write(source, path, frames, rate):
-    """Encodes frames (time, image), about `rate` a second, and the source's sound."""
+    """Encode frames (time, image), about `rate` per second, and the source's sound."""
     with _target(path) as target:
-        time, image = next(frames)
+        first = next(frames)
+        height, width, _ = first[1].shape
         stream = target.add_stream(
-            "libx264", rate=Fraction(rate).limit_denominator(1_000), pix_fmt="yuv420p",
-            width=image.shape[1], height=image.shape[0], time_base=Fraction(1, CLOCK),
+            "libx264",
+            rate=Fraction(rate).limit_denominator(1_000),
+            pix_fmt="yuv420p",
+            width=width,
+            height=height,
+            time_base=Fraction(1, CLOCK),
             options={"preset": "veryfast", "crf": "20"},
         )
-        stream.codec_context.colorspace = Colorspace.ITU601  # what RGB is made into
+        # from_ndarray's RGB is converted by ITU-R 601
+        stream.codec_context.colorspace = Colorspace.ITU601
         sound = _sound_packets(source, target)
-        waiting = next(sound)  # its track is there before anything is written
-        for time, image in chain([(time, image)], frames):
+        waiting = next(sound)  # adds its track before anything is written
+        for time, image in chain([first], frames):
             while waiting and waiting.pts * waiting.time_base <= time:
                 target.mux(waiting)
                 waiting = next(sound, None)
@@ -167,13 +188,13 @@ def _write(source, path, frames, rate):
 
 
 def _sound_packets(source, target):
-    """Packets of the sound of `source`, for a track that is added to `target`."""
+    """Add a track to `target`, and yield the packets of the sound of `source` for it."""
     with opened(source.path) as container:
         stream = container.streams.best("audio")
         if stream.codec_context.codec.canonical_name in COPIED:
             track = target.add_stream_from_template(stream)
             for packet in container.demux(stream):
-                if packet.dts is not None:  # the last one is empty
+                if packet.dts is not None:  # else it is the empty last packet
                     packet.dts -= round(source.start / packet.time_base)
                     packet.pts, packet.stream = packet.dts, track
                     yield packet
@@ -190,10 +211,11 @@ def _sound_packets(source, target):
 
 @contextmanager
 def _target(path):
-    """An MP4 to write. OSError says what FFmpeg could not do."""
-    try:  # the index in front: browsers begin to play at once
-        with av.open(str(path.absolute()), "w",
-                     options={"movflags": "+faststart"}) as container:
+    """An MP4 to write. OSError gives FFmpeg's reason."""
+    try:  # index first, so that browsers start to play at once
+        with av.open(
+            str(path.absolute()), "w", options={"movflags": "+faststart"}
+        ) as container:
             yield container
     except av.FFmpegError as error:
         raise OSError(error.errno, error.strerror) from error
