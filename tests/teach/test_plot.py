@@ -168,3 +168,42 @@ def test_the_modality_gap_is_gone_where_each_kind_is_centred():
         means = [np.concatenate(pair).mean(0) for pair in (groups[:2], groups[2:])]
         assert (np.linalg.norm(means[0] - means[1]) > 10) == apart
         assert apart or np.allclose(means, 0, atol=1e-5)
+
+
+# --- notebook 04 ---
+
+
+def test_a_veil_covers_the_cells_of_its_mask_alone():
+    image, cells = torch.rand(3, 8, 8), torch.eye(2, dtype=torch.bool)
+    found = plot.veil(image, cells, "#ff0000")
+    assert torch.equal(found[:, :4, 4:], image[:, :4, 4:])
+    red = torch.tensor([1.0, 0, 0])[:, None, None]
+    assert torch.allclose(found[:, :4, :4], (image[:, :4, :4] + red) / 2)
+
+
+def test_a_receptive_field_is_marked_at_its_centre_of_mass():
+    field = torch.zeros(60, 60)
+    field[20, 30], field[24, 30] = 1.0, 3.0  # row, column
+    ax = plot.receptive_fields({"a": field}, corner=24, side=8).axes[0]
+    (cross,) = ax.lines
+    assert (*cross.get_xdata(), *cross.get_ydata()) == (30, 23)
+    assert "centred on (30.0, 23.0)" in ax.get_title()
+
+
+def test_cells_that_do_not_count_have_no_difference():
+    maps = torch.rand(2, 2, 4, 4)
+    inside = torch.ones(2, 4, 4, dtype=torch.bool)
+    inside[1, 0] = False
+    figure = plot.two_branches(
+        torch.rand(2, 3, 8, 8), maps[0], maps[1], inside, ["a", "b"], ["", ""]
+    )
+    shown = figure.axes[7].images[0].get_array()
+    assert np.allclose(shown[1:], (maps[1] - maps[0])[1, 1:])
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[0].all()
+
+
+def test_each_seed_has_a_marker_for_each_setting():
+    results = {"λ = 0": [{"e": 1.0}, {"e": 2.0}], "λ = 2": [{"e": 3.0}, {"e": 4.0}]}
+    start, *seeds = plot.seed_scatter(results, {"e": 0.5}).axes[0].lines
+    assert list(start.get_ydata()) == [0.5, 0.5]
+    assert [list(line.get_ydata()) for line in seeds] == [[1, 3], [2, 4]]
