@@ -408,7 +408,7 @@ def receptive_fields(fields: Mapping[str, Tensor], corner: int, side: int) -> Fi
     return figure
 
 
-def two_branches(
+def map_pairs(
     images: Tensor,
     maps_1: Tensor,
     maps_2: Tensor,

@@ -194,7 +194,7 @@ def test_cells_that_do_not_count_have_no_difference():
     maps = torch.rand(2, 2, 4, 4)
     inside = torch.ones(2, 4, 4, dtype=torch.bool)
     inside[1, 0] = False
-    figure = plot.two_branches(
+    figure = plot.map_pairs(
         torch.rand(2, 3, 8, 8), maps[0], maps[1], inside, ["a", "b"], ["", ""]
     )
     shown = figure.axes[7].images[0].get_array()
