@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import CycloptsError, Group, Parameter
 
+from sslnb.cli.errors import say
 from sslnb.cli.options import Flag, Progress, default
 from sslnb.files import ROOT
 
@@ -60,7 +61,8 @@ def run(
     if store:
         store_series(notebooks)
         return
-    index, problem = run_series(out, notebooks, dict(parameter or ()), progress)
+    bars = progress and sys.stderr.isatty()  # papermill's fill a log
+    index, problem = run_series(out, notebooks, dict(parameter or ()), bars)
     print(f"\nThe pages are at {index}")
     if problem:
         raise RuntimeError(problem)
@@ -128,7 +130,9 @@ def bench(
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
         if done.returncode:
-            raise RuntimeError(f"benchmark {each} failed, see above")
+            say(f"error: benchmark {each} failed, see above")
+            return 2 if done.returncode == 2 else 1  # 2: wrong usage
+    return 0
 
 
 COMMANDS = (run, lab, doctor, bench)
