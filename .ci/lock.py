@@ -33,14 +33,33 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run",
-             "--ignore-installed", "--report", report, "--python-version", "3.13",
-             "--only-binary", ":all:", "--target", folder, *direct], check=True,
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--dry-run",
+                "--ignore-installed",
+                "--report",
+                report,
+                "--python-version",
+                "3.13",
+                "--only-binary",
+                ":all:",
+                "--target",
+                folder,
+                *direct,
+            ],
+            check=True,
         )
         found = [item["metadata"] for item in json.loads(report.read_text())["install"]]
     pinned = {normal(line.split("==")[0]) for line in direct}
-    lines = sorted(f"{item['name']}=={item['version']}" for item in found
-                   if normal(item["name"]) not in pinned)
+    lines = sorted(
+        f"{item['name']}=={item['version']}"
+        for item in found
+        if normal(item["name"]) not in pinned
+    )
     text = HEADER + "\n".join(sorted(lines, key=str.lower)) + "\n"
     (ROOT / "constraints.txt").write_text(text)
 

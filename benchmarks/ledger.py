@@ -26,25 +26,37 @@ CPU, BOTH = (False,), (False, True)
 # What the table shows, in its order: figure, what it is, where it is measured.
 ROWS = {
     "scenes_per_second": ("SoundStamps scenes composed a second, one thread", CPU),
-    "prepare_ratio": ("videos to clips, against `ffmpeg` called twice a clip: times as fast",
-                      CPU),
+    "prepare_ratio": (
+        "videos to clips, against `ffmpeg` called twice a clip: times as fast",
+        CPU,
+    ),
     "packed_per_second": ("clips packed a second, two processes", CPU),
     "score_seconds": ("5,158 clips scored with all intervals, seconds", CPU),
-    "fp32_ratio": ("training step at the paper's shapes, fp32: times as fast as the "
-                   "plain reference", BOTH),
+    "fp32_ratio": (
+        "training step at the paper's shapes, fp32: times as fast as the "
+        "plain reference",
+        BOTH,
+    ),
     "bf16_ratio": ("the same in bf16", BOTH),
     "compiled_ratio": ("the same in bf16 by `torch.compile`", (True,)),
     "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
     "clips_per_second": ("clips trained on a second, end to end", BOTH),
     "batch": ("in batches of", BOTH),
-    "waiting_percent": ("share of that time for which no clips were ready, per cent",
-                        BOTH),
+    "waiting_percent": (
+        "share of that time for which no clips were ready, per cent",
+        BOTH,
+    ),
     "embedded_per_second": ("sounds embedded a second, to find the most similar", BOTH),
     "augment_per_second": ("clips augmented a second at 224²", BOTH),
-    "neighbours_seconds": ("most similar other clip of 20,000 at 512 dimensions, seconds",
-                           BOTH),
+    "neighbours_seconds": (
+        "most similar other clip of 20,000 at 512 dimensions, seconds",
+        BOTH,
+    ),
     "memory_gb": ("memory at its peak in these steps, reference included, GB", BOTH),
-    "peak_share": ("share of the GPU's bf16 peak that the training step reaches", (True,)),
+    "peak_share": (
+        "share of the GPU's bf16 peak that the training step reaches",
+        (True,),
+    ),
     "hours": ("hours for 80 epochs of 144,000 clips", (True,)),
 }
 
@@ -66,8 +78,12 @@ def machine():
 
 def commit():
     """What git calls the code that ran."""
-    return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
-                          capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 def record(figures, told):
@@ -76,15 +92,21 @@ def record(figures, told):
     figures: {name of ROWS or another: number}; told: the conditions, in words.
     """
     row = {
-        "day": date.today().isoformat(), "machine": machine(), "commit": commit(),
-        "gpu": torch.cuda.is_available(), "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES}, "told": told,
+        "day": date.today().isoformat(),
+        "machine": machine(),
+        "commit": commit(),
+        "gpu": torch.cuda.is_available(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "told": told,
         "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},
     }
     with open(LEDGER, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-    print(f"{row['machine']}; Python {row['python']}, "
-          + ", ".join(f"{k} {v}" for k, v in row["versions"].items()))
+    print(
+        f"{row['machine']}; Python {row['python']}, "
+        + ", ".join(f"{k} {v}" for k, v in row["versions"].items())
+    )
     print(told)
     for name, value in row["figures"].items():
         print(f"  {value:<10g} {ROWS[name][0] if name in ROWS else name}")
@@ -105,14 +127,24 @@ def table():
             newest[name, row["gpu"]] = f"{value:g}", row
     lines = [f"| measured | CPU | {GPU} |", "|---|---|---|"]
     for name, (what, where) in ROWS.items():
-        cells = [newest.get((name, gpu), ("not measured" if gpu in where else "–",))[0]
-                 for gpu in BOTH]
+        cells = [
+            newest.get((name, gpu), ("not measured" if gpu in where else "–",))[0]
+            for gpu in BOTH
+        ]
         lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
     used = {row["machine"]: row for _, row in newest.values()}
-    told = "; ".join(f"{name} ({row['day']}, commit {row['commit']})"
-                     for name, row in sorted(used.items()))
-    return "\n".join([*lines, "", f"Machines: {told or 'none yet'}. Medians of rounds in "
-                      "turn; `benchmarks/ledger.jsonl` has every row."])
+    told = "; ".join(
+        f"{name} ({row['day']}, commit {row['commit']})"
+        for name, row in sorted(used.items())
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Machines: {told or 'none yet'}. Medians of rounds in "
+            "turn; `benchmarks/ledger.jsonl` has every row.",
+        ]
+    )
 
 
 def readme(text):

@@ -50,7 +50,7 @@ def make_videos(folder, count):
         rng = np.random.default_rng(number)
         noise = rng.integers(0, 9, (2, *SIZE[::-1], 3), dtype=np.uint8)
 
-        def pictures():
+        def pictures(number=number, rng=rng, noise=noise):
             for k, picture in enumerate(moving(SECONDS * FPS, SIZE, number)):
                 shift = rng.integers(0, 200, 2)
                 yield picture - picture // 16 + np.roll(noise[k % 2], shift, (0, 1))
@@ -58,8 +58,16 @@ def make_videos(folder, count):
         first = random.Random(number).randrange(1, GROUP)
         keys = {0, *range(first, SECONDS * FPS, GROUP)}
         part = folder.parent / "part.mp4"
-        make_video(part, SECONDS, SIZE, FPS, keys=keys, rate=44_100, bit_rate=BIT_RATE,
-                   pictures=pictures())
+        make_video(
+            part,
+            SECONDS,
+            SIZE,
+            FPS,
+            keys=keys,
+            rate=44_100,
+            bit_rate=BIT_RATE,
+            pictures=pictures(),
+        )
         part.rename(path)
         print(f"made video {number + 1} of {min(count, DIFFERENT)}", flush=True)
 
@@ -105,8 +113,10 @@ def differences(one, other):
     """Least PSNR (dB) of frames, least correlation of audio; both of the same size."""
     psnr, correlation = [], []
     for path in sorted((one / "frames").glob("*.jpg")):
-        a, b = (np.asarray(Image.open(root / "frames" / path.name), dtype=float)
-                for root in (one, other))
+        a, b = (
+            np.asarray(Image.open(root / "frames" / path.name), dtype=float)
+            for root in (one, other)
+        )
         psnr.append(10 * np.log10(255**2 / ((a - b) ** 2).mean()))
     for path in sorted((one / "audio").glob("*.wav")):
         a, b = (soundfile.read(root / "audio" / path.name)[0] for root in (one, other))
@@ -122,8 +132,10 @@ def main():
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     if not shutil.which("ffmpeg"):
-        print("no program `ffmpeg` here, so there is nothing to compare with; on Debian "
-              "and Ubuntu: sudo apt install ffmpeg")
+        print(
+            "no program `ffmpeg` here, so there is nothing to compare with; on Debian "
+            "and Ubuntu: sudo apt install ffmpeg"
+        )
         return
     folder = Path(tempfile.gettempdir(), f"sslnb-benchmark-{options.clips}")
     (folder / "videos").mkdir(parents=True, exist_ok=True)
@@ -140,18 +152,26 @@ def main():
     clock, busy = (median(column) for column in zip(*times["ours"]))
     figures = {"prepare_per_second": options.clips / clock}
     found = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True)
-    told = [f"{options.clips} clips of {SECONDS} s, {options.workers} processes, medians "
-            f"of {options.rounds} rounds, {' '.join(found.stdout.split()[:3])}; ours "
-            f"takes {1e3 * busy / options.clips:.0f} ms of processor a clip"]
-    for name, figure in {"seeking": "prepare_ratio",
-                         "reading": "prepare_ratio_usual"}.items():
-        ratios = [(theirs[0] / mine[0], theirs[1] / mine[1])
-                  for theirs, mine in zip(times[name], times["ours"])]
+    told = [
+        f"{options.clips} clips of {SECONDS} s, {options.workers} processes, medians "
+        f"of {options.rounds} rounds, {' '.join(found.stdout.split()[:3])}; ours "
+        f"takes {1e3 * busy / options.clips:.0f} ms of processor a clip"
+    ]
+    for name, figure in {
+        "seeking": "prepare_ratio",
+        "reading": "prepare_ratio_usual",
+    }.items():
+        ratios = [
+            (theirs[0] / mine[0], theirs[1] / mine[1])
+            for theirs, mine in zip(times[name], times["ours"])
+        ]
         figures[figure], by_processor = map(median, zip(*ratios))
         psnr, correlation = differences(folder / "ours", folder / name)
-        told.append(f"against ffmpeg {name}: {by_processor:.2f} by seconds of processor; "
-                    f"frames alike to {psnr:.1f} dB or more, audio of equal length, "
-                    f"correlation {correlation:.6f} or more")
+        told.append(
+            f"against ffmpeg {name}: {by_processor:.2f} by seconds of processor; "
+            f"frames alike to {psnr:.1f} dB or more, audio of equal length, "
+            f"correlation {correlation:.6f} or more"
+        )
     # here, not above: it imports torch, and workers import what this file does
     from benchmarks.ledger import record
 

@@ -1,6 +1,6 @@
 """How many scenes a second are composed, on one thread, at the laptop's size.
 
-    sslnb bench scenes
+sslnb bench scenes
 """
 
 import argparse
@@ -28,12 +28,16 @@ def main():
     parser.add_argument("--size", type=int, default=96, help="pixels a side")
     options = parser.parse_args()
     rate(options.scenes, options.size, 0)  # reads and decodes every file once
-    rates = [rate(options.scenes, options.size, options.scenes * (1 + r))
-             for r in range(options.rounds)]
-    record({"scenes_per_second": median(rates)},
-           f"scenes of {options.size} pixels, one thread: median of {options.rounds} "
-           f"rounds of {options.scenes}, {min(rates):.0f} to {max(rates):.0f}; target: at "
-           f"least {TARGET}")
+    rates = [
+        rate(options.scenes, options.size, options.scenes * (1 + r))
+        for r in range(options.rounds)
+    ]
+    record(
+        {"scenes_per_second": median(rates)},
+        f"scenes of {options.size} pixels, one thread: median of {options.rounds} "
+        f"rounds of {options.scenes}, {min(rates):.0f} to {max(rates):.0f}; target: at "
+        f"least {TARGET}",
+    )
 
 
 if __name__ == "__main__":

@@ -54,11 +54,13 @@ def main():
         rounds = [seconds(path, annotations) for _ in range(options.rounds)]
     times, busy = zip(*rounds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    record({"score_seconds": median(times)},
-           f"{len(annotations):,} clips of {options.side} × {options.side} cells: median "
-           f"of {options.rounds} rounds, {min(times):.1f} to {max(times):.1f}; target: at "
-           f"most {TARGET} on two cores; {median(busy):.1f} seconds of processor; "
-           f"{peak:.2f} GB of memory at most")
+    record(
+        {"score_seconds": median(times)},
+        f"{len(annotations):,} clips of {options.side} × {options.side} cells: median "
+        f"of {options.rounds} rounds, {min(times):.1f} to {max(times):.1f}; target: at "
+        f"most {TARGET} on two cores; {median(busy):.1f} seconds of processor; "
+        f"{peak:.2f} GB of memory at most",
+    )
 
 
 if __name__ == "__main__":

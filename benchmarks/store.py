@@ -1,6 +1,6 @@
 """How fast clips are packed into a store, and gathered from it at random.
 
-    sslnb bench store
+sslnb bench store
 """
 
 import argparse
@@ -40,10 +40,14 @@ def make_clips(root, count):
 
 def repeated(folder, times):
     """Every clip `times` times, under other names: so many that starting is little."""
-    return replace(folder, clips=tuple(
-        replace(clip, name=f"{clip.name}/{turn}")
-        for turn in range(times) for clip in folder.clips
-    ))
+    return replace(
+        folder,
+        clips=tuple(
+            replace(clip, name=f"{clip.name}/{turn}")
+            for turn in range(times)
+            for clip in folder.clips
+        ),
+    )
 
 
 def packed(folder, out, workers):
@@ -83,11 +87,18 @@ def main():
                 shutil.rmtree(out)  # what is mapped stays until it is let go
         rows = [gathered(clips, 50) for _ in range(1 + options.rounds)][1:]
     most = max(rates)
-    record({"packed_per_second": median(rates[most]), "rows_per_second": median(rows),
-            **{f"packed_per_second_by_{w}": median(found) for w, found in rates.items()}},
-           f"{len(folder.clips):,} clips of 340 × 256 and 10 s packed by {most} processes, "
-           f"and rows gathered at random in batches of {BATCH}: medians of "
-           f"{options.rounds} rounds")
+    record(
+        {
+            "packed_per_second": median(rates[most]),
+            "rows_per_second": median(rows),
+            **{
+                f"packed_per_second_by_{w}": median(found) for w, found in rates.items()
+            },
+        },
+        f"{len(folder.clips):,} clips of 340 × 256 and 10 s packed by {most} processes, "
+        f"and rows gathered at random in batches of {BATCH}: medians of "
+        f"{options.rounds} rounds",
+    )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", default=list(TABLE_1), choices=TABLE_1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "table_1",
-                        help="folder of the runs: those that were stopped go on")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "runs" / "table_1",
+        help="folder of the runs: those that were stopped go on",
+    )
     options = parser.parse_args()
     clips, val = load_training(progress=tqdm)
     tests = {split: load_scenes(split, SCORED) for split in ("test", "unseen")}
@@ -45,23 +49,40 @@ def main():
         for name in options.models:
             if any((row["model"], row["seed"]) == (name, seed) for row in rows(TABLE)):
                 continue
-            config, folder = TrainConfig.from_preset("laptop", model=name, seed=seed), options.out
+            config, folder = (
+                TrainConfig.from_preset("laptop", model=name, seed=seed),
+                options.out,
+            )
             folder = folder / (name if seed == 0 else f"{name}-{seed}")
             for metrics in train(config, clips, val, folder, bool(states(folder))):
-                print(f"{folder.name} epoch {metrics['epoch']}: "
-                      f"loss {metrics['loss']:.3f}, AUC {metrics['val_AUC']:.3f}, "
-                      f"{metrics['seconds']:.0f} s", flush=True)
+                print(
+                    f"{folder.name} epoch {metrics['epoch']}: "
+                    f"loss {metrics['loss']:.3f}, AUC {metrics['val_AUC']:.3f}, "
+                    f"{metrics['seconds']:.0f} s",
+                    flush=True,
+                )
             model = SoundLocaliser.load(folder)
-            scores = {split: localise.score(localise.respond_to(model, many), many)
-                      for split, many in tests.items()}
+            scores = {
+                split: localise.score(localise.respond_to(model, many), many)
+                for split, many in tests.items()
+            }
             row = {
-                "model": name, "seed": seed, "clips": SCENES, "scored": SCORED,
-                "day": date.today().isoformat(), "machine": machine(),
-                "torch": torch.__version__, "config": asdict(config),
-                "scores": {split: {key: round(found[key], 4) for key in KEPT}
-                           for split, found in scores.items()},
-                "history": [{key: float(f"{value:.4g}") for key, value in metrics.items()}
-                            for metrics in rows(folder / "metrics.jsonl")],
+                "model": name,
+                "seed": seed,
+                "clips": SCENES,
+                "scored": SCORED,
+                "day": date.today().isoformat(),
+                "machine": machine(),
+                "torch": torch.__version__,
+                "config": asdict(config),
+                "scores": {
+                    split: {key: round(found[key], 4) for key in KEPT}
+                    for split, found in scores.items()
+                },
+                "history": [
+                    {key: float(f"{value:.4g}") for key, value in metrics.items()}
+                    for metrics in rows(folder / "metrics.jsonl")
+                ],
             }
             with open(TABLE, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -88,14 +88,16 @@ class Step:
         if kind == "compiled":
             compile_encoders(self.model)
         self.branches = Branches(self.model, self.config.precision)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4,
-                                          fused=not self.plain)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=1e-4, fused=not self.plain
+        )
 
     def __call__(self, images, sounds, seed=0):
         generator = torch.Generator(images.device).manual_seed(seed)
         if self.plain:
-            loss = reference_loss(self.model, self.config, images, sounds, generator,
-                                  self.memory)
+            loss = reference_loss(
+                self.model, self.config, images, sounds, generator, self.memory
+            )
         else:
             views = two_views(self.config, images, sounds, generator)
             loss, _ = total_loss(self.branches, self.config, views)
@@ -122,8 +124,9 @@ def difference(images, sounds, device):
     steps = [Step(kind, device, torch.channels_last) for kind in ("reference", "fp32")]
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         losses = [step(images, sounds) for step in steps]
-    grads = [torch.cat([p.grad.flatten() for p in step.model.parameters()])
-             for step in steps]
+    grads = [
+        torch.cat([p.grad.flatten() for p in step.model.parameters()]) for step in steps
+    ]
     gap = (grads[1] - grads[0]).norm() / grads[0].norm()
     return abs(losses[1] / losses[0] - 1), gap.item()
 
@@ -134,19 +137,25 @@ def alone(batch, rounds, compiled, device):
     images = clips.images.to(device) / 255
     sounds = spectrogram(clips.waves.to(device), RELEASE_AUDIO)
     loss_gap, gradient_gap = difference(images, sounds, device)
-    print(f"batch {batch}, against the reference: loss differs by {loss_gap:.1e}, "
-          f"gradients by {gradient_gap:.1e} of their norm", flush=True)
+    print(
+        f"batch {batch}, against the reference: loss differs by {loss_gap:.1e}, "
+        f"gradients by {gradient_gap:.1e} of their norm",
+        flush=True,
+    )
 
     kinds = ["reference", "fp32", "bf16"] + compiled * ["compiled"]
     steps = {kind: Step(kind, device) for kind in kinds}
     for step in steps.values():
         step.timed(images, sounds)
-    times = [[steps[kind].timed(images, sounds) for kind in kinds] for _ in range(rounds)]
+    times = [
+        [steps[kind].timed(images, sounds) for kind in kinds] for _ in range(rounds)
+    ]
     figures = {
         "fp32_ratio": median(t[0] / t[1] for t in times),
         "bf16_ratio": median(t[0] / t[2] for t in times),
         "step_seconds": median(t[-1] for t in times),  # of the fastest kind
-        "loss_difference": loss_gap, "gradient_difference": gradient_gap,
+        "loss_difference": loss_gap,
+        "gradient_difference": gradient_gap,
     }
     if compiled:
         figures["compiled_ratio"] = median(t[0] / t[3] for t in times)
@@ -154,8 +163,11 @@ def alone(batch, rounds, compiled, device):
     with counter:
         steps["bf16"](images, sounds)
     figures["operations_a_clip"] = counter.get_total_flops() / batch
-    peak = [value for name, value in PEAK.items()
-            if images.is_cuda and name in torch.cuda.get_device_name()]
+    peak = [
+        value
+        for name, value in PEAK.items()
+        if images.is_cuda and name in torch.cuda.get_device_name()
+    ]
     if peak:
         rate = counter.get_total_flops() / figures["step_seconds"]
         figures["peak_share"] = rate / peak[0]
@@ -192,8 +204,9 @@ def end_to_end(batch, rounds, steps, compiled, device):
             moments.append(time.perf_counter())
 
         feed.TABLE = 0  # 144,000 clips' spectrograms are no table either
-        epochs = train(config, clips, val, folder / "run", progress=watched,
-                       compiled=compiled)
+        epochs = train(
+            config, clips, val, folder / "run", progress=watched, compiled=compiled
+        )
         found = []
         for _ in range(rounds + 1):
             theirs = reference_epoch(plain, clips, batch, device)
@@ -220,9 +233,12 @@ def reference_epoch(step, clips, batch, device):
         images = clips.images[index].to(device) / 255
         corners = augment.draw_crops(len(index), images.shape[-1], 224, generator)
         heard, other = (
-            spectrogram(fit_length(clips.waves[rows].to(device), RELEASE_AUDIO.samples),
-                        RELEASE_AUDIO)
-            for rows in (index, index.flip(0)))
+            spectrogram(
+                fit_length(clips.waves[rows].to(device), RELEASE_AUDIO.samples),
+                RELEASE_AUDIO,
+            )
+            for rows in (index, index.flip(0))
+        )
         step.timed(augment.crop(images, corners, 224), augment.mix(heard, other, 0.3))
     return time.perf_counter() - began
 
@@ -238,15 +254,29 @@ def neighbours(device, count=20_000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     device = here()
-    parser.add_argument("--batch", type=int, nargs="+",
-                        default=[64, 128, 256] if device.type == "cuda" else [6])
+    parser.add_argument(
+        "--batch",
+        type=int,
+        nargs="+",
+        default=[64, 128, 256] if device.type == "cuda" else [6],
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="an epoch, end to end",
-                        default=20 if device.type == "cuda" else 2)
-    parser.add_argument("--compile", action="store_true", help="by torch.compile too, and "
-                        "that alone end to end")
-    parser.add_argument("--stream", action="store_true", help="end to end as where clips "
-                        "do not fit on the GPU: through pinned memory")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help="an epoch, end to end",
+        default=20 if device.type == "cuda" else 2,
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="by torch.compile too, and that alone end to end",
+    )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="end to end as where clips do not fit on the GPU: through pinned memory",
+    )
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True  # as in training
     feed.ROOM = 0 if options.stream else feed.ROOM
@@ -255,8 +285,9 @@ def main():
     for batch in options.batch:
         try:
             figures = alone(batch, options.rounds, options.compile, device)
-            figures |= end_to_end(batch, options.rounds, options.steps, options.compile,
-                                  device)
+            figures |= end_to_end(
+                batch, options.rounds, options.steps, options.compile, device
+            )
         except RuntimeError as error:
             if "out of memory" not in str(error):
                 raise
@@ -269,16 +300,23 @@ def main():
     if not best:
         raise SystemExit(f"error: {told[-1]}; give a smaller --batch")
     if device.type == "cuda":
-        epoch = (CLIPS / best["clips_per_second"] + CLIPS / best["embedded_per_second"]
-                 + search * (CLIPS / 20_000) ** 2)
+        epoch = (
+            CLIPS / best["clips_per_second"]
+            + CLIPS / best["embedded_per_second"]
+            + search * (CLIPS / 20_000) ** 2
+        )
         best["hours"] = EPOCHS * epoch / 3600
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux: kB
-    best["memory_gb"] = (torch.cuda.max_memory_allocated() if device.type == "cuda"
-                         else most) / 1e9
-    record(best, f"training: 224², 257 × 670, 14 × 14 × 512, {torch.get_num_threads()} "
-           f"threads, {options.rounds} rounds in turn, end to end {options.steps} steps "
-           f"a round{', compiled' * options.compile}"
-           f"{', streamed' * options.stream}; batches {'; '.join(told)}")
+    best["memory_gb"] = (
+        torch.cuda.max_memory_allocated() if device.type == "cuda" else most
+    ) / 1e9
+    record(
+        best,
+        f"training: 224², 257 × 670, 14 × 14 × 512, {torch.get_num_threads()} "
+        f"threads, {options.rounds} rounds in turn, end to end {options.steps} steps "
+        f"a round{', compiled' * options.compile}"
+        f"{', streamed' * options.stream}; batches {'; '.join(told)}",
+    )
 
 
 if __name__ == "__main__":

@@ -46,17 +46,58 @@ UNSEEN = {
 # Seen in training only. A car has two recordings, one engine and one horn:
 # neither can be recognised from the other, so nothing of it is held out.
 TRAIN_ONLY = [
-    "horse", "owl", "penguin", "elephant", "drum_kit", "cymbal",
-    "bus", "tiger", "seagull", "monkey", "car",
+    "horse",
+    "owl",
+    "penguin",
+    "elephant",
+    "drum_kit",
+    "cymbal",
+    "bus",
+    "tiger",
+    "seagull",
+    "monkey",
+    "car",
     # one photograph or one recording each, so that nothing can be held out
-    "turkey", "cuckoo", "lark", "toucan", "quetzal", "vulture", "heron",
-    "bison", "gorilla", "dolphin", "orca", "whale", "sea_lion", "badger", "ferret",
-    "rabbit", "mouse_rat", "hippopotamus", "koala", "grasshopper", "cello",
-    "toilet", "camera", "rubber_duck",
+    "turkey",
+    "cuckoo",
+    "lark",
+    "toucan",
+    "quetzal",
+    "vulture",
+    "heron",
+    "bison",
+    "gorilla",
+    "dolphin",
+    "orca",
+    "whale",
+    "sea_lion",
+    "badger",
+    "ferret",
+    "rabbit",
+    "mouse_rat",
+    "hippopotamus",
+    "koala",
+    "grasshopper",
+    "cello",
+    "toilet",
+    "camera",
+    "rubber_duck",
 ]
 OPEN = [
-    "goose", "crow", "goat", "donkey", "zebra", "fox", "bear", "camel",
-    "squirrel", "violin", "acoustic_guitar", "tom_drum", "truck", "kettle",
+    "goose",
+    "crow",
+    "goat",
+    "donkey",
+    "zebra",
+    "fox",
+    "bear",
+    "camel",
+    "squirrel",
+    "violin",
+    "acoustic_guitar",
+    "tom_drum",
+    "truck",
+    "kettle",
 ]
 # The mountain goat is another animal than the recorded goat; the wild boar
 # comes with a piglet; the truck with the driver's cage is a dumper.
@@ -120,11 +161,16 @@ def make(raw, out):
         if split and Path(row["file"]).stem not in DROPPED_PHOTOS:
             target = f"photos/{Path(row['file']).name}"
             shutil.copyfile(raw / row["file"], out / target)
-            photos.append({
-                "file": target, "class": row["class"], "split": split,
-                "licence": row["licence"], "package": row["package"],
-                "source": row["source"],
-            })
+            photos.append(
+                {
+                    "file": target,
+                    "class": row["class"],
+                    "split": split,
+                    "licence": row["licence"],
+                    "package": row["package"],
+                    "source": row["source"],
+                }
+            )
     write_table(out / "photos.tsv", photos)
 
     wild = []
@@ -132,11 +178,16 @@ def make(raw, out):
         if row["class"] not in DROPPED_WILD:
             target = f"wild/{Path(row['file']).name}"
             shutil.copyfile(raw / row["file"], out / target)
-            wild.append({
-                "file": target, "class": row["class"], "boxes": row["boxes"],
-                "licence": row["licence"], "package": row["package"],
-                "source": row["source"],
-            })
+            wild.append(
+                {
+                    "file": target,
+                    "class": row["class"],
+                    "boxes": row["boxes"],
+                    "licence": row["licence"],
+                    "package": row["package"],
+                    "source": row["source"],
+                }
+            )
     write_table(out / "wild.tsv", wild)
 
     sounds, count = [], {}
@@ -150,11 +201,17 @@ def make(raw, out):
         if split and count[key] <= NOTES_PER_RECORDING:
             target = f"sounds/{Path(row['file']).stem}.flac"
             convert_sound(raw / row["file"], out / target)
-            sounds.append({
-                "file": target, "class": row["class"], "split": split,
-                "recording": row["recording"], "licence": row["licence"],
-                "package": row["package"], "source": row["source"],
-            })
+            sounds.append(
+                {
+                    "file": target,
+                    "class": row["class"],
+                    "split": split,
+                    "recording": row["recording"],
+                    "licence": row["licence"],
+                    "package": row["package"],
+                    "source": row["source"],
+                }
+            )
     write_table(out / "sounds.tsv", sounds)
 
     # One of eleven to each small split in turn, so that each gets monuments,
@@ -164,11 +221,15 @@ def make(raw, out):
     for row in read_table(raw / "backgrounds.tsv"):
         if Path(row["file"]).stem not in DROPPED_BACKGROUNDS:
             shutil.copyfile(raw / row["file"], out / row["file"])
-            backgrounds.append({
-                "file": row["file"], "split": turn[len(backgrounds) % len(turn)],
-                "licence": ", ".join(filter(None, [row["licence"], row["author"]])),
-                "package": row["package"], "source": row["source"],
-            })
+            backgrounds.append(
+                {
+                    "file": row["file"],
+                    "split": turn[len(backgrounds) % len(turn)],
+                    "licence": ", ".join(filter(None, [row["licence"], row["author"]])),
+                    "package": row["package"],
+                    "source": row["source"],
+                }
+            )
     write_table(out / "backgrounds.tsv", backgrounds)
 
 

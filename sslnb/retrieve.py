@@ -1,8 +1,8 @@
 """Retrieval by cosine: sounds by sound, pictures by sound (notebook 07; 4.3, 4.4).
 
-    >>> a = model.embed_audio(spectrograms)                       # (N, C)
-    >>> retrieval_scores(a, a, labels, labels, exclude_self=True)
-    {"A@1": …, "P@1": …, "A@5": …, "P@5": …, "A@10": …, "P@10": …}
+>>> a = model.embed_audio(spectrograms)                       # (N, C)
+>>> retrieval_scores(a, a, labels, labels, exclude_self=True)
+{"A@1": …, "P@1": …, "A@5": …, "P@5": …, "A@10": …, "P@10": …}
 """
 
 from numbers import Integral
@@ -50,7 +50,12 @@ def rank(query, gallery, exclude_self=False, k=None):
 
 
 def retrieval_scores(
-    query, gallery, query_labels, gallery_labels, ks=(1, 5, 10), exclude_self=False,
+    query,
+    gallery,
+    query_labels,
+    gallery_labels,
+    ks=(1, 5, 10),
+    exclude_self=False,
     average="query",
 ):
     """A@K and P@K as fractions, {"A@1": …, "P@1": …, …}, averaged over queries.
@@ -80,7 +85,9 @@ def retrieval_scores(
         )
     number = {}
     q, g = (
-        torch.tensor([number.setdefault(_plain(label), len(number)) for label in labels])
+        torch.tensor(
+            [number.setdefault(_plain(label), len(number)) for label in labels]
+        )
         for labels in (query_labels, gallery_labels)
     )
     if exclude_self and len(q) == len(g) and not torch.equal(q, g):
@@ -129,7 +136,9 @@ def pool_image(features, how="max", normalised=True):
     if how not in ("max", "mean"):
         raise ValueError(f"unknown pooling {how!r}; known are 'max' and 'mean'")
     if features.ndim != 4:
-        raise ValueError(f"features have shape {tuple(features.shape)}; need (B, C, h, w)")
+        raise ValueError(
+            f"features have shape {tuple(features.shape)}; need (B, C, h, w)"
+        )
     if normalised:
         features = F.normalize(features, dim=1)
     pooled = features.amax((2, 3)) if how == "max" else features.mean((2, 3))

@@ -1,8 +1,8 @@
 """Real video files for tests: photographs that move, recordings, encoded by FFmpeg.
 
-    make_video(path, seconds=2)                                  # H.264 + AAC in mp4
-    make_video(path, video="vp9", audio="opus", size=(97, 55))   # webm or mp4
-    make_video(path, video=None), make_video(path, audio=None)   # a track is missing
+make_video(path, seconds=2)                                  # H.264 + AAC in mp4
+make_video(path, video="vp9", audio="opus", size=(97, 55))   # webm or mp4
+make_video(path, video=None), make_video(path, audio=None)   # a track is missing
 """
 
 from fractions import Fraction
@@ -17,8 +17,12 @@ from PIL import Image
 from sslnb.data import soundstamps
 
 CODECS = {
-    "h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1",
-    "aac": "aac", "opus": "libopus",
+    "h264": "libx264",
+    "hevc": "libx265",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "aac": "aac",
+    "opus": "libopus",
 }
 OPTIONS = {
     "h264": {"preset": "veryfast", "forced-idr": "1", "sc_threshold": "0"},
@@ -51,9 +55,24 @@ def recording(seconds, rate=48_000, channels=2, sound=0):
     return np.stack(waves).clip(-1, 1).astype(np.float32)
 
 
-def make_video(path, seconds=2.0, size=(160, 90), fps=25, video="h264", audio="aac",
-               rate=48_000, channels=2, keys=12, rotation=0, pictures=None, wave=None,
-               bit_rate=None, start=0.0, sound_start=0.0, container_options=None):
+def make_video(
+    path,
+    seconds=2.0,
+    size=(160, 90),
+    fps=25,
+    video="h264",
+    audio="aac",
+    rate=48_000,
+    channels=2,
+    keys=12,
+    rotation=0,
+    pictures=None,
+    wave=None,
+    bit_rate=None,
+    start=0.0,
+    sound_start=0.0,
+    container_options=None,
+):
     """Encode a video file, whose kind follows from its name; returns the path.
 
     `keys`: frames between two keyframes, or a set of the frames that shall be one;
@@ -95,7 +114,9 @@ def _video_stream(container, codec, fps, size, keys, bit_rate):
 
 def _frames(pictures, fps, keys, start):
     for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(picture), format="rgb24"
+        )
         frame.pts, frame.time_base = number + round(start * fps), 1 / Fraction(fps)
         if not isinstance(keys, int) and number in keys:
             frame.pict_type = PictureType.I

@@ -36,7 +36,9 @@ def some(*shape, seed=0):
 
 def neutral(batch, **changes):
     """A draw of T_app that leaves images as they are, but for `changes`."""
-    draw = {name: torch.ones(batch) for name in ("brightness", "contrast", "saturation")}
+    draw = {
+        name: torch.ones(batch) for name in ("brightness", "contrast", "saturation")
+    }
     draw |= {"hue": torch.zeros(batch), "sigma": torch.zeros(batch)}
     draw["grey"] = torch.zeros(batch, dtype=torch.bool)
     return draw | {name: torch.as_tensor(value) for name, value in changes.items()}
@@ -45,13 +47,18 @@ def neutral(batch, **changes):
 # --- T_app ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, adjust, factors", [
-    ("brightness", tv.adjust_brightness, [0.0, 0.6, 1.4, 3.0]),
-    ("contrast", tv.adjust_contrast, [0.0, 0.6, 1.4, 3.0]),
-    ("saturation", tv.adjust_saturation, [0.0, 0.6, 1.4, 3.0]),
-    ("hue", tv.adjust_hue, [-0.5, -0.1, 0.1, 0.5]),
-])
-def test_colour_jitter_is_torchvisions_with_a_factor_for_every_sample(name, adjust, factors):
+@pytest.mark.parametrize(
+    "name, adjust, factors",
+    [
+        ("brightness", tv.adjust_brightness, [0.0, 0.6, 1.4, 3.0]),
+        ("contrast", tv.adjust_contrast, [0.0, 0.6, 1.4, 3.0]),
+        ("saturation", tv.adjust_saturation, [0.0, 0.6, 1.4, 3.0]),
+        ("hue", tv.adjust_hue, [-0.5, -0.1, 0.1, 0.5]),
+    ],
+)
+def test_colour_jitter_is_torchvisions_with_a_factor_for_every_sample(
+    name, adjust, factors
+):
     images = some(4, 3, 9, 7)
     found = apply_appearance(images, neutral(4, **{name: factors}))
     for image, factor, ours in zip(images, factors, found):
@@ -96,8 +103,10 @@ def test_blur_of_a_dot_is_a_gaussian_truncated_at_three_sigma():
     image[:, :, 10, 10] = 1
     found = blur(image, sigma)
     for one, s in zip(found, sigma.tolist()):
-        row = [math.exp(-0.5 * (x / s) ** 2) if abs(x) <= math.ceil(3 * s) else 0
-               for x in range(-10, 11)]
+        row = [
+            math.exp(-0.5 * (x / s) ** 2) if abs(x) <= math.ceil(3 * s) else 0
+            for x in range(-10, 11)
+        ]
         row = torch.tensor(row) / sum(row)
         torch.testing.assert_close(one[0], row[:, None] * row)
 
@@ -119,7 +128,9 @@ def test_appearance_of_a_sample_does_not_depend_on_its_batch():
     images, draw = some(64, 3, 16, 16), Appearance().draw(64, seeded())
     together = apply_appearance(images, draw)
     for k in range(64):
-        alone = apply_appearance(images[k : k + 1], {n: v[k : k + 1] for n, v in draw.items()})
+        alone = apply_appearance(
+            images[k : k + 1], {n: v[k : k + 1] for n, v in draw.items()}
+        )
         torch.testing.assert_close(alone[0], together[k], atol=1e-5, rtol=0)
 
 
@@ -199,8 +210,12 @@ def decompose(theta):
 
 def transform(degrees, side=1.0, shift=(0.0, 0.0), flip=1.0):
     """theta (1, 2, 3) of one sample."""
-    return affine(torch.tensor([float(side)]), torch.tensor([shift]),
-                  torch.tensor([math.radians(degrees)]), torch.tensor([float(flip)]))
+    return affine(
+        torch.tensor([float(side)]),
+        torch.tensor([shift]),
+        torch.tensor([math.radians(degrees)]),
+        torch.tensor([float(flip)]),
+    )
 
 
 def naive_warp(image, theta):
@@ -243,13 +258,17 @@ def test_warp_by_the_identity_a_flip_and_quarter_turns(size):
     torch.testing.assert_close(warp(mirrored, transform(0, flip=-1)), image, **close)
     for quarters in (1, 2, 3):  # a positive angle rotates the image anticlockwise
         right = torch.rot90(image, quarters, (2, 3))
-        torch.testing.assert_close(warp(image, transform(90 * quarters)), right, **close)
+        torch.testing.assert_close(
+            warp(image, transform(90 * quarters)), right, **close
+        )
 
 
 def test_flip_comes_before_the_rotation():
     image = some(1, 1, 8, 8)
     right = torch.rot90(image, 1, (2, 3)).flip(3)
-    torch.testing.assert_close(warp(image, transform(90, flip=-1)), right, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        warp(image, transform(90, flip=-1)), right, atol=1e-5, rtol=0
+    )
 
 
 def centres(size):
@@ -273,7 +292,8 @@ def test_warps_compose_as_matrices_do():
     image = torch.exp(-4 * ((x - 0.1) ** 2 + (y + 0.1) ** 2))[None]
     one, two = transform(20, 0.9, (0.05, 0.0), -1), transform(-35, 1.1, (0.0, 0.1))
     both = torch.cat([one, torch.tensor([[[0.0, 0, 1]]])], 1) @ torch.cat(
-        [two, torch.tensor([[[0.0, 0, 1]]])], 1)
+        [two, torch.tensor([[[0.0, 0, 1]]])], 1
+    )
     twice, once = warp(warp(image, one), two), warp(image, both[:, :2])
     assert (twice - once)[:, 16:48, 16:48].abs().max() < 0.01
 
@@ -309,11 +329,14 @@ def test_warp_passes_gradients_to_the_map():
     assert response.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("x, theta, found", [
-    ((4, 4), (4, 2, 3), r"x has shape \(4, 4\)"),
-    ((4, 4, 4), (1, 2, 3), r"theta has shape \(1, 2, 3\); need \(4, 2, 3\)"),
-    ((4, 4, 4), (4, 3, 3), r"theta has shape \(4, 3, 3\)"),
-])
+@pytest.mark.parametrize(
+    "x, theta, found",
+    [
+        ((4, 4), (4, 2, 3), r"x has shape \(4, 4\)"),
+        ((4, 4, 4), (1, 2, 3), r"theta has shape \(1, 2, 3\); need \(4, 2, 3\)"),
+        ((4, 4, 4), (4, 3, 3), r"theta has shape \(4, 3, 3\)"),
+    ],
+)
 def test_warp_names_a_shape_that_does_not_fit(x, theta, found):
     with pytest.raises(ValueError, match=found):
         warp(torch.zeros(x), torch.zeros(theta))
@@ -369,7 +392,8 @@ def test_masks_are_one_band_of_each_axis_and_nothing_else():
         frames, bands = gone.all(0), gone.all(1)
         assert torch.equal(gone, frames[None] | bands[:, None])
         for chosen, (start, end), widest in (
-            (frames, time, mask.time), (bands, band, mask.frequency)
+            (frames, time, mask.time),
+            (bands, band, mask.frequency),
         ):
             assert runs(chosen) <= 1
             assert chosen.sum() <= widest * len(chosen) + 1
@@ -377,8 +401,10 @@ def test_masks_are_one_band_of_each_axis_and_nothing_else():
 
 
 def test_mask_of_a_draw_made_by_hand():
-    draw = {"time": torch.tensor([[0.2, 0.5], [0.0, 0.0]]),
-            "frequency": torch.tensor([[0.0, 0.0], [0.75, 1.0]])}
+    draw = {
+        "time": torch.tensor([[0.2, 0.5], [0.0, 0.0]]),
+        "frequency": torch.tensor([[0.0, 0.0], [0.75, 1.0]]),
+    }
     found = apply_mask(torch.ones(2, 1, 4, 10), draw)
     assert found[0, 0, 0].tolist() == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
     assert found[1, 0, :, 0].tolist() == [1, 1, 1, 0]

@@ -92,16 +92,26 @@ def snap(at, last):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", [(4, 12, 12), (3, 5, 8)])
 def test_equals_a_naive_loop(shape, seed):
-    one, two, draws = rand(*shape, seed=seed), rand(*shape, seed=9), thetas(shape[0], seed)
+    one, two, draws = (
+        rand(*shape, seed=seed),
+        rand(*shape, seed=9),
+        thetas(shape[0], seed),
+    )
     expected = naive_loss(one, two, draws)
     assert expected > 0
-    assert equivariance_loss(one, two, draws).item() == pytest.approx(expected, rel=1e-4)
+    assert equivariance_loss(one, two, draws).item() == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_scipys_interpolation(seed):
     # map_coordinates reads NaN wherever a coordinate lies past the outer centres
-    one, two, draws = rand(6, 10, 14, seed=seed), rand(6, 10, 14, seed=9), thetas(6, seed)
+    one, two, draws = (
+        rand(6, 10, 14, seed=seed),
+        rand(6, 10, 14, seed=9),
+        thetas(6, seed),
+    )
     y, x = torch.meshgrid(centres(10), centres(14), indexing="ij")
     here = torch.stack([x, y, torch.ones_like(x)], -1)
     squares = []
@@ -114,7 +124,9 @@ def test_equals_scipys_interpolation(seed):
         )
         squares.append((two[k].numpy() - warped) ** 2)
     expected = np.nanmean(np.stack(squares))
-    assert equivariance_loss(one, two, draws).item() == pytest.approx(expected, rel=1e-4)
+    assert equivariance_loss(one, two, draws).item() == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_identity_is_the_mean_squared_error():
@@ -145,7 +157,9 @@ def test_quarter_turns_are_rot90(quarters):
     one = rand(3, 9, 9)
     rotated = one.rot90(quarters, (1, 2))
     assert equivariance_loss(one, rotated, theta(3, degrees=90 * quarters)) < 1e-10
-    assert equivariance_loss(one, rotated.flip(-1), theta(3, degrees=90 * quarters)) > 0.01
+    assert (
+        equivariance_loss(one, rotated.flip(-1), theta(3, degrees=90 * quarters)) > 0.01
+    )
 
 
 @pytest.mark.parametrize("degrees", [-30, 10, 30])
@@ -164,7 +178,9 @@ def test_planes_are_equivariant_under_any_affine(seed):
     two = torch.stack([ramp(matrix, 7, 11) for matrix in draws])
     assert (warp(torch.ones_like(one), draws) > 0.999).any()
     assert equivariance_loss(one, two, draws) < 1e-11
-    assert equivariance_loss(one, two + 0.1, draws).item() == pytest.approx(0.01, rel=1e-3)
+    assert equivariance_loss(one, two + 0.1, draws).item() == pytest.approx(
+        0.01, rel=1e-3
+    )
 
 
 def test_the_inverse_transform_gives_another_loss():
@@ -195,7 +211,9 @@ def test_is_a_mean_over_cells():
     one, two, draws = rand(3, 8, 8), rand(3, 8, 8, seed=1), thetas(3)
     torch.testing.assert_close(
         equivariance_loss(one, two, draws),
-        equivariance_loss(one.repeat(5, 1, 1), two.repeat(5, 1, 1), draws.repeat(5, 1, 1)),
+        equivariance_loss(
+            one.repeat(5, 1, 1), two.repeat(5, 1, 1), draws.repeat(5, 1, 1)
+        ),
     )
 
 
@@ -213,7 +231,9 @@ def test_shrunk_to_half_only_the_inner_cells_count():
 
 
 def test_out_of_frame_cells_change_neither_value_nor_gradient():
-    draws = torch.cat([theta(side=2, degrees=30), theta(x=0.5, y=-0.3), theta(degrees=30)])
+    draws = torch.cat(
+        [theta(side=2, degrees=30), theta(x=0.5, y=-0.3), theta(degrees=30)]
+    )
     out_of_frame = warp(torch.ones(3, 12, 12), draws) < 1 - 1e-3
     assert out_of_frame.float().mean((1, 2)).min() > 0.2
     found = []
@@ -247,7 +267,8 @@ def test_a_map_out_of_frame_does_not_dilute_the_others():
     one, two = rand(2, 6, 6), rand(2, 6, 6, seed=1)
     draws = torch.cat([theta(degrees=10), theta(x=5)])
     torch.testing.assert_close(
-        equivariance_loss(one, two, draws), equivariance_loss(one[:1], two[:1], draws[:1])
+        equivariance_loss(one, two, draws),
+        equivariance_loss(one[:1], two[:1], draws[:1]),
     )
 
 
@@ -268,7 +289,9 @@ def pool(images):
 
 
 def test_one_theta_transforms_an_image_and_its_map_alike():
-    draws = torch.cat([theta(side=0.7, x=0.2, degrees=25, flip=-1), theta(side=2, y=0.3)])
+    draws = torch.cat(
+        [theta(side=0.7, x=0.2, degrees=25, flip=-1), theta(side=2, y=0.3)]
+    )
     image = ramp(torch.eye(2, 3), 96, 96).expand(2, 1, 96, 96)
     warped = pool(warp(image, draws))[:, 0]
     inside = pool(warp(torch.ones_like(image), draws))[:, 0] > 0.999
@@ -333,8 +356,12 @@ def test_is_finite_in_every_precision(dtype, level):
 
 @pytest.mark.parametrize(
     "first, second",
-    [((2, 8, 8), (2, 8, 9)), ((2, 8, 8), (3, 8, 8)), ((2, 1, 8, 8), (2, 1, 8, 8)),
-     ((8, 8), (8, 8))],
+    [
+        ((2, 8, 8), (2, 8, 9)),
+        ((2, 8, 8), (3, 8, 8)),
+        ((2, 1, 8, 8), (2, 1, 8, 8)),
+        ((8, 8), (8, 8)),
+    ],
 )
 def test_maps_of_other_shapes_are_refused(first, second):
     with pytest.raises(ValueError) as error:
@@ -346,7 +373,9 @@ def test_maps_of_other_shapes_are_refused(first, second):
 @pytest.mark.parametrize("shape", [(3, 2, 3), (2, 3, 3), (2, 3), (2, 2)])
 def test_a_theta_of_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match="theta has shape") as error:
-        equivariance_loss(torch.zeros(2, 8, 8), torch.zeros(2, 8, 8), torch.zeros(shape))
+        equivariance_loss(
+            torch.zeros(2, 8, 8), torch.zeros(2, 8, 8), torch.zeros(shape)
+        )
     assert str(shape) in str(error.value) and "(2, 2, 3)" in str(error.value)
 
 

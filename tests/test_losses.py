@@ -81,14 +81,17 @@ def test_equals_a_loop_over_clips_and_cells(form, shape):
     assert found == pytest.approx(loop(similarity, form), rel=1e-5)
 
 
-@pytest.mark.parametrize("constants", [
-    {"epsilon": 0.45},
-    {"epsilon_negative": 0.6},
-    {"epsilon": 0.5, "epsilon_negative": 0.5},
-    {"tau": 0.2},
-    {"temperature": 0.5},
-    {"epsilon": 0.3, "epsilon_negative": 0.1, "tau": 0.1, "temperature": 1.0},
-])
+@pytest.mark.parametrize(
+    "constants",
+    [
+        {"epsilon": 0.45},
+        {"epsilon_negative": 0.6},
+        {"epsilon": 0.5, "epsilon_negative": 0.5},
+        {"tau": 0.2},
+        {"temperature": 0.5},
+        {"epsilon": 0.3, "epsilon_negative": 0.1, "tau": 0.1, "temperature": 1.0},
+    ],
+)
 def test_every_constant_of_the_release_form_counts(constants):
     similarity = maps(4, 3, 5, 0.4, 0.8)
     found = contrastive_loss(similarity, **constants).item()
@@ -107,9 +110,7 @@ def test_every_constant_of_the_paper_form_counts(constants):
 def test_the_paper_form_has_one_threshold_and_no_temperature():
     similarity = maps(4, 3, 5)
     plain = contrastive_loss(similarity, "paper")
-    other = contrastive_loss(
-        similarity, "paper", epsilon_negative=0.1, temperature=3.0
-    )
+    other = contrastive_loss(similarity, "paper", epsilon_negative=0.1, temperature=3.0)
     assert torch.equal(plain, other)
 
 
@@ -164,7 +165,9 @@ def test_identical_maps_have_a_closed_form(batch, value):
         math.log(batch + 1), rel=1e-5
     )
     need = (batch - 1) * value
-    need = need + math.log1p(math.exp(-need)) if need > 0 else math.log1p(math.exp(need))
+    need = (
+        need + math.log1p(math.exp(-need)) if need > 0 else math.log1p(math.exp(need))
+    )
     assert contrastive_loss(similarity, "paper").item() == pytest.approx(need, rel=1e-5)
 
 
@@ -174,7 +177,9 @@ def test_perfect_separation_is_the_minimum_for_cosines_above_zero():
     release = math.log1p(4 * math.exp(-1 / 0.07))
     assert contrastive_loss(similarity).item() == pytest.approx(release, abs=5e-7)
     paper = math.log1p(math.exp(-1))
-    assert contrastive_loss(similarity, "paper").item() == pytest.approx(paper, rel=1e-5)
+    assert contrastive_loss(similarity, "paper").item() == pytest.approx(
+        paper, rel=1e-5
+    )
     worse = similarity.lerp(torch.full_like(similarity, 0.5), 0.5)
     for form in FORMS:
         assert contrastive_loss(worse, form) > contrastive_loss(similarity, form)
@@ -232,6 +237,7 @@ def test_strides_do_not_matter_and_the_input_stays(form):
 
 def loss_in_double(similarity, form):
     """The same equations on tensors of doubles, cell by cell, for autograd."""
+
     def mean(values, logits):
         weights = [z.sigmoid() for z in logits]
         return sum(w * s for w, s in zip(weights, values)) / sum(weights)
@@ -292,8 +298,9 @@ def test_the_paper_form_pushes_every_unpaired_map_alike():
     similarity = maps(8, 3, 4, 0.4, 0.8).requires_grad_()
     (gradient,) = torch.autograd.grad(contrastive_loss(similarity, "paper"), similarity)
     unpaired = gradient[~torch.eye(8, dtype=torch.bool)].view(8, 7, 3, 4)
-    torch.testing.assert_close(unpaired.sum((2, 3)), torch.full((8, 7), 1 / 8),
-                               rtol=0.15, atol=0)
+    torch.testing.assert_close(
+        unpaired.sum((2, 3)), torch.full((8, 7), 1 / 8), rtol=0.15, atol=0
+    )
     assert unpaired.flatten(2).std(2).max() < 1e-7  # a plain mean over cells
 
 
@@ -356,8 +363,10 @@ def test_weighted_mean_is_a_sum_over_cells(shape):
     logits = 6 * torch.randn(shape, generator=generator)
     found = weighted_mean(values, logits)
     assert found.shape == torch.Size(shape[:-2])
-    cells = zip(values.flatten(0, -3) if len(shape) > 2 else values[None],
-                logits.flatten(0, -3) if len(shape) > 2 else logits[None])
+    cells = zip(
+        values.flatten(0, -3) if len(shape) > 2 else values[None],
+        logits.flatten(0, -3) if len(shape) > 2 else logits[None],
+    )
     need = [
         mean_by_mask(v.flatten().tolist(), [sigmoid(x) for x in z.flatten().tolist()])
         for v, z in cells
@@ -407,11 +416,13 @@ def test_weighted_mean_has_the_gradient_of_its_formula():
 # --- bad input
 
 
-@pytest.mark.parametrize("shape", [
-    (3,), (3, 3), (3, 3, 4), (3, 2, 4, 4), (3, 3, 4, 4, 1),
-])
+@pytest.mark.parametrize(
+    "shape", [(3,), (3, 3), (3, 3, 4), (3, 2, 4, 4), (3, 3, 4, 4, 1)]
+)
 def test_another_shape_is_named(shape):
-    with pytest.raises(ValueError, match=r"similarity has shape .*need \(B, B, h, w\)") as e:
+    with pytest.raises(
+        ValueError, match=r"similarity has shape .*need \(B, B, h, w\)"
+    ) as e:
         contrastive_loss(torch.zeros(shape))
     assert str(tuple(shape)) in str(e.value)
 

@@ -85,7 +85,10 @@ def without_head(channels):
 @torch.no_grad()
 def test_paper_encoder_is_torchvisions_resnet18(channels, size):
     torch.manual_seed(0)
-    ours, theirs = encoder(channels, PRESETS["paper"], pool=True), without_head(channels)
+    ours, theirs = (
+        encoder(channels, PRESETS["paper"], pool=True),
+        without_head(channels),
+    )
     assert parameters(ours) == parameters(theirs)
     state = theirs.state_dict()
     for (name, value), copied in zip(state.items(), ours.state_dict().values()):
@@ -148,8 +151,9 @@ def test_an_unknown_preset_is_named_with_the_known_ones():
 
 def blurred(features, sigma):
     """scipy's Gaussian over cells, truncated at three σ, the border repeated outwards."""
-    found = gaussian_filter(features.double().numpy(), (0, 0, sigma, sigma),
-                            mode="nearest", truncate=3)
+    found = gaussian_filter(
+        features.double().numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=3
+    )
     return torch.from_numpy(found.astype(np.float32))
 
 
@@ -259,8 +263,9 @@ def test_features_of_half_precision_give_maps_of_full():
         v, a = model.embed_image(images), model.embed_audio(spectrograms)
     assert v.dtype == a.dtype == torch.float32
     torch.testing.assert_close(v.norm(dim=1), torch.ones(3, 12, 12))
-    torch.testing.assert_close(respond(v, a), model(images, spectrograms),
-                               atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        respond(v, a), model(images, spectrograms), atol=0.03, rtol=0
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 96, 96), (2, 1, 96, 96), (2, 96, 96, 3)])
@@ -272,7 +277,9 @@ def test_images_of_another_shape_are_named(shape):
 
 @pytest.mark.parametrize("shape", [(64, 120), (2, 64, 120), (2, 3, 64, 120)])
 def test_spectrograms_of_another_shape_are_named(shape):
-    with pytest.raises(ValueError, match=r"spectrograms have shape .*\(B, 1, F, T\)") as e:
+    with pytest.raises(
+        ValueError, match=r"spectrograms have shape .*\(B, 1, F, T\)"
+    ) as e:
         tiny().embed_audio(torch.zeros(shape))
     assert str(tuple(shape)) in str(e.value)
 
@@ -297,9 +304,16 @@ def test_predict_pairs_each_image_with_its_own_sound(training):
 
 def test_predict_takes_pixels_and_samples_as_integers():
     model = tiny()
-    pixels = torch.randint(256, (2, 3, 32, 32), generator=generator(), dtype=torch.uint8)
-    samples = torch.randint(-32768, 32767, (2, LAPTOP_AUDIO.samples),
-                            generator=generator(), dtype=torch.int16)
+    pixels = torch.randint(
+        256, (2, 3, 32, 32), generator=generator(), dtype=torch.uint8
+    )
+    samples = torch.randint(
+        -32768,
+        32767,
+        (2, LAPTOP_AUDIO.samples),
+        generator=generator(),
+        dtype=torch.int16,
+    )
     torch.testing.assert_close(
         model.predict(pixels, samples), model.predict(pixels / 255, samples / 32768)
     )
@@ -333,16 +347,31 @@ def as_it_is(values):
     return values
 
 
-@pytest.mark.parametrize("images, waves, error, message", [
-    (lambda x: 255 * x, as_it_is, ValueError, r"images run from .* to 25\d.*; need"),
-    (as_it_is, lambda x: 32_768 * x, ValueError, r"waves run from -163\d+.*; need"),
-    (lambda x: x / 0, as_it_is, ValueError, "images hold values that are not finite"),
-    (torch.Tensor.numpy, as_it_is, TypeError, "images are a ndarray; need a torch"),
-    (as_it_is, torch.Tensor.numpy, TypeError, "waves are a ndarray; need a torch"),
-    (list, list, TypeError, "torch.stack"),
-])
+@pytest.mark.parametrize(
+    "images, waves, error, message",
+    [
+        (
+            lambda x: 255 * x,
+            as_it_is,
+            ValueError,
+            r"images run from .* to 25\d.*; need",
+        ),
+        (as_it_is, lambda x: 32_768 * x, ValueError, r"waves run from -163\d+.*; need"),
+        (
+            lambda x: x / 0,
+            as_it_is,
+            ValueError,
+            "images hold values that are not finite",
+        ),
+        (torch.Tensor.numpy, as_it_is, TypeError, "images are a ndarray; need a torch"),
+        (as_it_is, torch.Tensor.numpy, TypeError, "waves are a ndarray; need a torch"),
+        (list, list, TypeError, "torch.stack"),
+    ],
+)
 @pytest.mark.parametrize("side", [32, 40])
-def test_predict_refuses_anything_but_images_and_waves(images, waves, error, message, side):
+def test_predict_refuses_anything_but_images_and_waves(
+    images, waves, error, message, side
+):
     """None may pass unnoticed, or end in one of PyTorch's own errors."""
     image = torch.rand(2, 3, side, side, generator=generator())
     wave = torch.rand(2, LAPTOP_AUDIO.samples, generator=generator(1)) - 0.5
@@ -373,8 +402,9 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
     with torch.no_grad():
-        assert torch.equal(model.eval()(images, spectrograms),
-                           again(images, spectrograms))
+        assert torch.equal(
+            model.eval()(images, spectrograms), again(images, spectrograms)
+        )
     card = json.loads((tmp_path / "new/folder/model.json").read_text("utf-8"))
     assert card["clips"] == 7 and card["note"] == "ε 0.45"
 
@@ -423,11 +453,14 @@ DAMAGE = {
     "card a list": ("model.json", lambda data: b"[]"),
     "card without a model": ("model.json", lambda data: b"{}"),
     "card with an unknown key": (
-        "model.json", lambda data: change(json.loads(data), depth=50)),
+        "model.json",
+        lambda data: change(json.loads(data), depth=50),
+    ),
     "card of another width": (
-        "model.json", lambda data: change(json.loads(data), width=4)),
-    "card without audio": (
-        "model.json", lambda data: b'{"model": {"width": 2}}'),
+        "model.json",
+        lambda data: change(json.loads(data), width=4),
+    ),
+    "card without audio": ("model.json", lambda data: b'{"model": {"width": 2}}'),
     "card with a list for the model": ("model.json", lambda data: b'{"model": []}'),
 }
 
@@ -445,13 +478,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 
 def test_nothing_is_unpickled(tmp_path):
     """A pickle under the right name is refused, and what it carries never runs."""
+
     class Trap:
         def __reduce__(self):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     tiny().save(tmp_path)
-    for write in (lambda path: path.write_bytes(pickle.dumps(Trap())),
-                  lambda path: torch.save({"weights": Trap()}, path)):
+    for write in (
+        lambda path: path.write_bytes(pickle.dumps(Trap())),
+        lambda path: torch.save({"weights": Trap()}, path),
+    ):
         write(tmp_path / "model.safetensors")
         with pytest.raises(ValueError, match="damaged"):
             SoundLocaliser.load(tmp_path)
@@ -484,10 +520,14 @@ def test_a_cell_of_the_laptop_model_is_centred_on_its_own_pixels():
 def test_smoothing_leaves_a_constant_and_shifts_a_dot():
     from sslnb.model import smooth
 
-    assert torch.allclose(smooth(torch.ones(1, 2, 5, 5), 1.0, 0.4), torch.ones(1, 2, 5, 5))
+    assert torch.allclose(
+        smooth(torch.ones(1, 2, 5, 5), 1.0, 0.4), torch.ones(1, 2, 5, 5)
+    )
     dot = torch.zeros(1, 1, 15, 15)
     dot[..., 7, 7] = 1
     spread = smooth(dot, 1.0, 0.4)[0, 0]
     middle = (spread.sum(0) @ torch.arange(15.0)).item()
-    assert middle == pytest.approx(7 - 0.4, abs=0.02)  # a cell reads what lies further on
+    assert middle == pytest.approx(
+        7 - 0.4, abs=0.02
+    )  # a cell reads what lies further on
     assert smooth(dot, 0.0) is dot

@@ -19,8 +19,7 @@ import yaml
 from benchmarks import ledger, table_1
 from sslnb.cli import app
 from sslnb.files import CHECKPOINT
-from sslnb.training.recipe import SCENES
-from sslnb.training.recipe import TABLE_1, TrainConfig
+from sslnb.training.recipe import SCENES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -30,8 +29,19 @@ DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
 def tracked():
     """Files of the repository: those in git, and those about to be."""
     listed = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
-         "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
+        [
+            "git",
+            "-c",
+            f"safe.directory={ROOT}",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     if listed.returncode:
         pytest.skip("not in a git repository: what is tracked cannot be told")
@@ -60,8 +70,11 @@ def test_every_direct_dependency_is_pinned():
 
 
 def test_constraints_pin_the_rest_once():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines()
-             if not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     names = [normal(line.split("==")[0]) for line in lines]
     for line in lines:
         assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
@@ -73,8 +86,11 @@ def test_constraints_cover_what_is_installed():
     """Everything that a direct dependency brings along here has its pin."""
     metadata = importlib.import_module("importlib.metadata")
     requirements = pytest.importorskip("packaging.requirements")
-    pins = dict(line.split("==") for line in
-                (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     pins = {normal(name): version for name, version in pins.items()}
     direct = {normal(line.split("==")[0]) for line in DIRECT}
     waiting, seen = [(name, frozenset()) for name in direct], set()
@@ -140,7 +156,11 @@ def test_the_promised_commands_exist():
 
 def test_commands_that_pages_name_exist():
     """`make x` in README and notebooks is a target; `sslnb x` a command."""
-    pages = [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "notebooks").rglob("*.ipynb"))]
+    pages = [
+        ROOT / "README.md",
+        ROOT / "Makefile",
+        *sorted((ROOT / "notebooks").rglob("*.ipynb")),
+    ]
     for path in pages:
         text = text_of(path)
         for target in re.findall(r"`make ([a-z]+)", text):
@@ -150,8 +170,12 @@ def test_commands_that_pages_name_exist():
 
 
 def make(*arguments, folder=ROOT):
-    return subprocess.run(["make", "--no-print-directory", *arguments], cwd=folder,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -216,27 +240,42 @@ def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
 def test_table_1_is_of_two_seeds_of_each_model_with_the_settings_as_they_stand():
     rows = ledger.rows(table_1.TABLE)
     assert sorted((row["model"], row["seed"]) for row in rows) == sorted(
-        product(TABLE_1, (0, 1)))
+        product(TABLE_1, (0, 1))
+    )
     for row in rows:
         config = TrainConfig.from_preset("laptop", model=row["model"], seed=row["seed"])
         assert row["config"] == json.loads(json.dumps(asdict(config)))
-        assert (row["clips"], row["scored"], row["machine"] != "") == (SCENES, 300, True)
+        assert (row["clips"], row["scored"], row["machine"] != "") == (
+            SCENES,
+            300,
+            True,
+        )
         assert [m["epoch"] for m in row["history"]] == list(range(1, config.epochs + 1))
         for split in ("test", "unseen"):
             assert all(0 < row["scores"][split][key] < 1 for key in table_1.KEPT)
 
 
 def test_the_first_run_of_f_is_the_shipped_one():
-    (row,) = (r for r in ledger.rows(table_1.TABLE) if (r["model"], r["seed"]) == ("F", 0))
+    (row,) = (
+        r for r in ledger.rows(table_1.TABLE) if (r["model"], r["seed"]) == ("F", 0)
+    )
     lines = text_of(CHECKPOINT / "metrics.jsonl").splitlines()
     for mine, shipped in zip(row["history"], map(json.loads, lines), strict=True):
         assert mine["val_AUC"] == pytest.approx(shipped["val_AUC"], abs=1e-4)
         assert mine["loss"] == pytest.approx(shipped["loss"], abs=1e-3)
-    (line,) = (x for x in text_of(ROOT / "README.md").splitlines()
-               if x.startswith("| `test` | "))
-    assert float(line.split("|")[2]) == pytest.approx(100 * row["scores"]["test"]["cIoU"],
-                                                      abs=0.05)
-    (other,) = (r["scores"] for r in ledger.rows(table_1.TABLE) if (r["model"], r["seed"]) == ("F", 1))
+    (line,) = (
+        x
+        for x in text_of(ROOT / "README.md").splitlines()
+        if x.startswith("| `test` | ")
+    )
+    assert float(line.split("|")[2]) == pytest.approx(
+        100 * row["scores"]["test"]["cIoU"], abs=0.05
+    )
+    (other,) = (
+        r["scores"]
+        for r in ledger.rows(table_1.TABLE)
+        if (r["model"], r["seed"]) == ("F", 1)
+    )
     for split in ("test", "unseen"):
         told = f"{100 * other[split]['peak']:.1f} %"
         assert told in text_of(ROOT / "README.md"), f"another seed: {told} on {split}"
@@ -261,7 +300,7 @@ RELIED_ON = {
     "localise.boxes_to_truth": "boxes",
     "localise.summarise": "ciou",
     "retrieve.retrieval_scores": "query, gallery, query_labels, gallery_labels, "
-                                 "ks=(1, 5, 10), exclude_self=False",
+    "ks=(1, 5, 10), exclude_self=False",
 }
 
 
@@ -273,7 +312,8 @@ def test_names_relied_on_keep_their_parameters(name):
         found = getattr(found, part)
     parameters = list(inspect.signature(found).parameters.values())
     told = ", ".join(
-        p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+        for p in parameters
     )
     assert told == RELIED_ON[name] or told.startswith(RELIED_ON[name] + ", ")
     count = len(ast.parse(f"def f({RELIED_ON[name]}): ...").body[0].args.args)
@@ -294,7 +334,3 @@ def test_every_file_of_the_data_has_a_licence():
     files -= {f"{name}.tsv" for name in ("photos", "sounds", "backgrounds", "wild")}
     assert files == set(rows)
     assert all(row["licence"].strip() for row in rows.values())
-
-
-
-

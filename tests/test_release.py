@@ -22,9 +22,20 @@ LEFTOVER = {
     for network, other in (("imgnet", "conv1_a"), ("audnet", "conv1"))
     for part in (f"{other}.weight", "conv1_flow.weight", "fc.weight", "fc.bias")
 } | {
-    "vision_fc1.weight", "vision_fc1.bias", "conv3.weight", "conv3.bias",
-    *(f"norm3.{part}" for part in ("weight", "bias", "running_mean", "running_var",
-                                   "num_batches_tracked")),
+    "vision_fc1.weight",
+    "vision_fc1.bias",
+    "conv3.weight",
+    "conv3.bias",
+    *(
+        f"norm3.{part}"
+        for part in (
+            "weight",
+            "bias",
+            "running_mean",
+            "running_var",
+            "num_batches_tracked",
+        )
+    ),
 }
 
 
@@ -55,8 +66,13 @@ class Published:
     def __init__(self):
         torch.manual_seed(0)
         self.networks = {"imgnet": Network(3), "audnet": Network(1)}
-        rest = nn.ModuleDict({"vision_fc1": nn.Conv2d(1024, 512, 1),
-                              "conv3": nn.Conv2d(1, 1, 1), "norm3": nn.BatchNorm2d(1)})
+        rest = nn.ModuleDict(
+            {
+                "vision_fc1": nn.Conv2d(1024, 512, 1),
+                "conv3": nn.Conv2d(1, 1, 1),
+                "norm3": nn.BatchNorm2d(1),
+            }
+        )
         self.state = dict(rest.state_dict())
         for name, network in self.networks.items():
             network.resnet.eval()
@@ -65,7 +81,9 @@ class Published:
                     value.normal_(0, 0.2)
                 elif key.endswith("running_var"):
                     value.uniform_(0.5, 2)
-                elif ("bn" in key or "downsample.1" in key) and value.is_floating_point():
+                elif (
+                    "bn" in key or "downsample.1" in key
+                ) and value.is_floating_point():
                     value.add_(0.2 * torch.randn(value.shape))  # γ and β
                 self.state[f"{name}.{key}"] = value
 
@@ -89,9 +107,13 @@ def published():
 def optimiser(state):
     """Beside the weights: moments, and numbers of Python's and numpy's."""
     moments = {0: {"step": torch.tensor(7.0), "exp_avg": torch.zeros(3)}}
-    return {"epoch": 61, "state_dict": state, "best_miou": np.float64(0.3863),
-            "iteration": 280_000,
-            "optimizer": {"state": moments, "param_groups": [{"lr": 1e-4}]}}
+    return {
+        "epoch": 61,
+        "state_dict": state,
+        "best_miou": np.float64(0.3863),
+        "iteration": 280_000,
+        "optimizer": {"state": moments, "param_groups": [{"lr": 1e-4}]},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +201,13 @@ def test_the_spectrogram_is_its_definition():
     bins = np.arange(257) * 16_000 / 512
     mel = np.linspace(0, 2595 * np.log10(1 + 8_000 / 700), 259)
     hertz = 700 * (10 ** (mel / 2595) - 1)
-    filters = np.stack([
-        np.interp(bins, hertz[k : k + 3], [0, 1, 0]) for k in range(257)
-    ])
+    filters = np.stack(
+        [np.interp(bins, hertz[k : k + 3], [0, 1, 0]) for k in range(257)]
+    )
     right = 10 * np.log10(np.maximum(filters @ power.T, 1e-10))
-    found = spectrogram(torch.from_numpy(wave[None]).float(), RELEASE_AUDIO)[0, 0].numpy()
+    found = spectrogram(torch.from_numpy(wave[None]).float(), RELEASE_AUDIO)[
+        0, 0
+    ].numpy()
     assert found.shape == right.shape == (257, 670)
     assert np.array_equal(found == -100, right == -100)  # bands that no bin falls into
     assert np.abs(found - right).max() < 0.02 and np.abs(found - right).mean() < 1e-4
@@ -203,10 +227,14 @@ def clip(tmp_path_factory):
 
 
 def frame_as_published(path):
-    return T.Compose([
-        T.Resize(224, T.InterpolationMode.BICUBIC), T.CenterCrop(224), T.ToTensor(),
-        T.Normalize(MEAN, STD),
-    ])(Image.open(path))
+    return T.Compose(
+        [
+            T.Resize(224, T.InterpolationMode.BICUBIC),
+            T.CenterCrop(224),
+            T.ToTensor(),
+            T.Normalize(MEAN, STD),
+        ]
+    )(Image.open(path))
 
 
 def test_from_files_to_map_as_the_published_model_goes(model, published, clip):
@@ -234,10 +262,12 @@ TEMPLATE = {
 
 
 def small(**changes):
-    state = {"imgnet.conv1.weight": torch.ones(2, 3, 7, 7),
-             "imgnet.layer1.0.bn1.num_batches_tracked": torch.tensor(9),
-             "audnet.conv1_a.weight": torch.ones(2, 1, 7, 7),
-             "audnet.conv1.weight": torch.ones(2, 3, 7, 7)}
+    state = {
+        "imgnet.conv1.weight": torch.ones(2, 3, 7, 7),
+        "imgnet.layer1.0.bn1.num_batches_tracked": torch.tensor(9),
+        "audnet.conv1_a.weight": torch.ones(2, 1, 7, 7),
+        "audnet.conv1.weight": torch.ones(2, 3, 7, 7),
+    }
     state |= {name.replace("__", "."): value for name, value in changes.items()}
     return {name: value for name, value in state.items() if value is not None}
 
@@ -248,8 +278,11 @@ def saved(tmp_path, content, **options):
     return path
 
 
-@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}],
-                         ids=["zip", "before zip"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"_use_new_zipfile_serialization": False}],
+    ids=["zip", "before zip"],
+)
 def test_both_formats_of_torch_are_read(tmp_path, options):
     path = saved(tmp_path, optimiser(small()), **options)
     found = read_release(path, TEMPLATE)
@@ -279,26 +312,41 @@ def test_weights_of_lvs_are_read(tmp_path):
 
 
 def test_a_checkpoint_of_lvs_is_refused_as_a_model(published, tmp_path):
-    state = {f"module.{name}": value for name, value in published.state.items()
-             if name[:3] in ("img", "aud")}
+    state = {
+        f"module.{name}": value
+        for name, value in published.state.items()
+        if name[:3] in ("img", "aud")
+    }
     path = saved(tmp_path, {"model_state_dict": state})
     with pytest.raises(ValueError, match=r"a\.pth\.tar is of LVS.*own spectrogram"):
         SoundLocaliser.from_release(path)
 
 
 WRONG = {
-    "one missing": (small(audnet__conv1_a__weight=None),
-                    r"lacks audnet\.conv1_a\.weight of the 3 tensors"),
-    "all missing": ({"encoder.weight": torch.ones(2)},
-                    r"lacks imgnet\.conv1\.weight and 2 more of the 3"),
-    "another shape": (small(imgnet__conv1__weight=torch.ones(2, 1, 7, 7)),
-                      r"imgnet\.conv1\.weight is \(2, 1, 7, 7\); need .*\(2, 3, 7, 7\)"),
-    "no tensor": (small(imgnet__conv1__weight=[1.0]),
-                  r"imgnet\.conv1\.weight is list; need a tensor \(2, 3, 7, 7\)"),
-    "not finite": (small(imgnet__conv1__weight=torch.full((2, 3, 7, 7), torch.nan)),
-                   r"imgnet\.conv1\.weight has values that are not finite"),
-    "a deeper network": (small(imgnet__layer1__2__conv1__weight=torch.ones(1)),
-                         r"has imgnet\.layer1\.2\.conv1\.weight, which no ResNet-18"),
+    "one missing": (
+        small(audnet__conv1_a__weight=None),
+        r"lacks audnet\.conv1_a\.weight of the 3 tensors",
+    ),
+    "all missing": (
+        {"encoder.weight": torch.ones(2)},
+        r"lacks imgnet\.conv1\.weight and 2 more of the 3",
+    ),
+    "another shape": (
+        small(imgnet__conv1__weight=torch.ones(2, 1, 7, 7)),
+        r"imgnet\.conv1\.weight is \(2, 1, 7, 7\); need .*\(2, 3, 7, 7\)",
+    ),
+    "no tensor": (
+        small(imgnet__conv1__weight=[1.0]),
+        r"imgnet\.conv1\.weight is list; need a tensor \(2, 3, 7, 7\)",
+    ),
+    "not finite": (
+        small(imgnet__conv1__weight=torch.full((2, 3, 7, 7), torch.nan)),
+        r"imgnet\.conv1\.weight has values that are not finite",
+    ),
+    "a deeper network": (
+        small(imgnet__layer1__2__conv1__weight=torch.ones(1)),
+        r"has imgnet\.layer1\.2\.conv1\.weight, which no ResNet-18",
+    ),
 }
 
 
@@ -310,10 +358,15 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path, case):
         read_release(path, TEMPLATE)
 
 
-@pytest.mark.parametrize("content, found", [
-    ({"model": small()}, r"\['model'\]"), (small(), "imgnet"), ([1, 2], "list"),
-    ({"state_dict": 3}, "state_dict"),
-])
+@pytest.mark.parametrize(
+    "content, found",
+    [
+        ({"model": small()}, r"\['model'\]"),
+        (small(), "imgnet"),
+        ([1, 2], "list"),
+        ({"state_dict": 3}, "state_dict"),
+    ],
+)
 def test_a_file_without_the_weights_says_what_it_holds(tmp_path, content, found):
     path = saved(tmp_path, content)
     message = rf"a\.pth\.tar holds .*{found}.*need `state_dict`"
@@ -332,7 +385,8 @@ class Trap:
 WAYS = {  # of writing a trap
     "zip": torch.save,
     "before zip": lambda content, path: torch.save(
-        content, path, _use_new_zipfile_serialization=False),
+        content, path, _use_new_zipfile_serialization=False
+    ),
     "pickle": lambda content, path: path.write_bytes(pickle.dumps(content, 2)),
     "newer pickle": lambda content, path: path.write_bytes(pickle.dumps(content, 4)),
 }
@@ -342,8 +396,11 @@ WAYS = {  # of writing a trap
 def test_code_in_a_checkpoint_is_refused_and_never_runs(tmp_path, way):
     sprung, path = tmp_path / "sprung", tmp_path / "a.pth.tar"
     WAYS[way]({"state_dict": {}, "extra": Trap(str(sprung))}, path)
-    message = "damaged or not a checkpoint" if way == "newer pickle" else (
-        r"asks to run io\.open: that is code.*did not run")
+    message = (
+        "damaged or not a checkpoint"
+        if way == "newer pickle"
+        else (r"asks to run io\.open: that is code.*did not run")
+    )
     with pytest.raises(ValueError, match=rf"a\.pth\.tar .*{message}"):
         read_release(path, TEMPLATE)
     assert not sprung.exists()
@@ -359,9 +416,14 @@ def test_numpy_scalars_are_allowed_only_while_reading(tmp_path):
 NOT_DOWNLOADED = {
     "nothing": (b"", "is damaged or not a checkpoint: download it again"),
     "web page": (b"\n<!DOCTYPE html><html>Virus scan warning</html>", "is a web page"),
-    "pointer": (b"version https:/" b"/git-lfs.example.org/spec/v1\noid sha256:0\n",
-                "is a Git LFS pointer: run `git lfs pull`"),
-    "text": (b"Quota exceeded. " * 100, "is damaged or not a checkpoint: download it again"),
+    "pointer": (
+        b"version https://git-lfs.example.org/spec/v1\noid sha256:0\n",
+        "is a Git LFS pointer: run `git lfs pull`",
+    ),
+    "text": (
+        b"Quota exceeded. " * 100,
+        "is damaged or not a checkpoint: download it again",
+    ),
     "an archive": (b"\x1f\x8b\x08" + bytes(600), "is damaged or not a checkpoint"),
 }
 
@@ -376,20 +438,27 @@ def test_a_file_that_was_not_downloaded_says_what_to_do(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}],
-                         ids=["zip", "before zip"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"_use_new_zipfile_serialization": False}],
+    ids=["zip", "before zip"],
+)
 @pytest.mark.parametrize("fraction", [0.02, 0.5, 0.99])
 def test_a_truncated_file_is_named(tmp_path, fraction, options):
     path = saved(tmp_path, optimiser(small()), **options)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * fraction)])
-    with pytest.raises(ValueError, match=r"a\.pth\.tar is damaged .*download it again") as e:
+    with pytest.raises(
+        ValueError, match=r"a\.pth\.tar is damaged .*download it again"
+    ) as e:
         read_release(path, TEMPLATE)
     assert "\n" not in str(e.value)
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*b\.pth\.tar: download"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint at .*b\.pth\.tar: download"
+    ):
         read_release(tmp_path / "b.pth.tar", TEMPLATE)
     with pytest.raises(ValueError, match=r"is a folder; .*SoundLocaliser\.load"):
         read_release(tmp_path, TEMPLATE)

@@ -33,18 +33,23 @@ def on_a_circle(*degrees):
 
 def naive(query, gallery, query_labels, gallery_labels, ks, exclude_self=False):
     """A@K and P@K from nothing but loops over Python's numbers."""
+
     def cosine(x, y):
         dot = sum(a * b for a, b in zip(x, y))
         return dot / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
 
     lists = []
     for i, (x, label) in enumerate(zip(query.tolist(), query_labels)):
-        items = [(-cosine(x, y), j) for j, y in enumerate(gallery.tolist())
-                 if not (exclude_self and i == j)]
+        items = [
+            (-cosine(x, y), j)
+            for j, y in enumerate(gallery.tolist())
+            if not (exclude_self and i == j)
+        ]
         lists.append([gallery_labels[j] == label for _, j in sorted(items)])
     return {
         name: sum(map(score, lists)) / len(lists)
-        for k in ks for name, score in (
+        for k in ks
+        for name, score in (
             (f"A@{k}", lambda one, k=k: float(any(one[:k]))),
             (f"P@{k}", lambda one, k=k: sum(one[:k]) / k),
         )
@@ -63,7 +68,11 @@ def test_no_clip_finds_itself_with_exclude_self():
     x = on_a_circle(0, 10, 30, 180)
     assert rank(x, x)[:, 0].tolist() == [0, 1, 2, 3]
     assert rank(x, x, exclude_self=True).tolist() == [
-        [1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
+        [1, 2, 3],
+        [0, 2, 3],
+        [1, 0, 3],
+        [2, 1, 0],
+    ]
 
 
 def test_only_the_own_item_is_left_out_however_far_it_is():
@@ -126,7 +135,8 @@ def test_scores_are_those_of_loops(seed, exclude_self):
     ks = (1, 2, 5, 16)
     found = retrieval_scores(x, y, q, g, ks, exclude_self)
     assert found == pytest.approx(
-        naive(x, y, q.tolist(), g.tolist(), ks, exclude_self), abs=1e-12)
+        naive(x, y, q.tolist(), g.tolist(), ks, exclude_self), abs=1e-12
+    )
 
 
 def test_scores_of_fewer_queries_than_items_are_those_of_loops():
@@ -146,7 +156,11 @@ def test_the_query_itself_is_a_hit_unless_it_is_left_out():
     x, labels = on_a_circle(0, 40, 90), ["a", "b", "c"]
     assert retrieval_scores(x, x, labels, labels, ks=(1,))["A@1"] == 1
     assert retrieval_scores(x, x, labels, labels, (1, 2), exclude_self=True) == {
-        "A@1": 0, "P@1": 0, "A@2": 0, "P@2": 0}
+        "A@1": 0,
+        "P@1": 0,
+        "A@2": 0,
+        "P@2": 0,
+    }
 
 
 def test_features_of_one_direction_a_class_score_one():
@@ -201,7 +215,8 @@ def test_a_mean_over_classes_is_that_of_loops_and_equal_for_equal_classes():
     assert found == pytest.approx({k: np.mean([e[k] for e in each]) for k in found})
     even = torch.arange(40) % 5
     assert retrieval_scores(x, x, even, even, average="class") == pytest.approx(
-        retrieval_scores(x, x, even, even))
+        retrieval_scores(x, x, even, even)
+    )
 
 
 # --- what must not matter ---------------------------------------------------------
@@ -233,8 +248,15 @@ def test_labels_may_be_strings_numbers_arrays_or_tensors():
     numbers = y.tolist()
     expected = retrieval_scores(x, x, y, y, exclude_self=True)
     names = [f"class {n}" for n in numbers]
-    for labels in (numbers, tuple(numbers), np.array(numbers), names, np.array(names),
-                   y.to(torch.int32), y.double()):
+    for labels in (
+        numbers,
+        tuple(numbers),
+        np.array(numbers),
+        names,
+        np.array(names),
+        y.to(torch.int32),
+        y.double(),
+    ):
         assert retrieval_scores(x, x, labels, labels, exclude_self=True) == expected
     assert retrieval_scores(x, x, y, np.array(numbers), exclude_self=True) == expected
 
@@ -247,8 +269,9 @@ def test_random_features_score_what_drawing_without_replacement_gives():
     repeats = []
     for seed in range(150):
         x = features(40, 24, seed)
-        repeats.append(list(
-            retrieval_scores(x, x, labels, labels, exclude_self=True).values()))
+        repeats.append(
+            list(retrieval_scores(x, x, labels, labels, exclude_self=True).values())
+        )
     repeats = torch.tensor(repeats)  # (150, 6)
     others = (labels[:, None] == labels).sum(1).tolist()
     expected = []
@@ -268,15 +291,19 @@ def test_a_at_1_is_the_accuracy_of_scikit_learns_nearest_neighbour():
     query, labels = features(50, seed=1), kinds(50, classes=7, seed=1)
     nearest = KNeighborsClassifier(1, algorithm="brute", metric="cosine")
     expected = nearest.fit(x.numpy(), y.numpy()).score(query.numpy(), labels.numpy())
-    assert retrieval_scores(query, x, labels, y, ks=(1,))["A@1"] == pytest.approx(expected)
+    assert retrieval_scores(query, x, labels, y, ks=(1,))["A@1"] == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_a_at_k_is_scikit_learns_top_k_where_a_class_has_one_item(k):
     query, gallery = features(60), features(12, seed=1)
     labels = kinds(60, classes=12)
-    cosine = torch.nn.functional.normalize(query, dim=1) @ torch.nn.functional.normalize(
-        gallery, dim=1).T
+    cosine = (
+        torch.nn.functional.normalize(query, dim=1)
+        @ torch.nn.functional.normalize(gallery, dim=1).T
+    )
     expected = top_k_accuracy_score(labels, cosine, k=k, labels=range(12))
     found = retrieval_scores(query, gallery, labels, range(12), ks=(k,))
     assert found[f"A@{k}"] == pytest.approx(expected)
@@ -290,12 +317,17 @@ def test_the_mean_of_p_at_every_right_rank_is_scikit_learns_average_precision():
     precision = []
     for i in range(30):
         hit = (g[order[i]] == q[i]).tolist()
-        precision.append(np.mean([sum(hit[:k]) / k for k in range(1, 21) if hit[k - 1]]))
-    cosine = torch.nn.functional.normalize(query, dim=1) @ torch.nn.functional.normalize(
-        gallery, dim=1).T
+        precision.append(
+            np.mean([sum(hit[:k]) / k for k in range(1, 21) if hit[k - 1]])
+        )
+    cosine = (
+        torch.nn.functional.normalize(query, dim=1)
+        @ torch.nn.functional.normalize(gallery, dim=1).T
+    )
     truth = (q[:, None] == g).numpy()
     assert np.mean(precision) == pytest.approx(
-        label_ranking_average_precision_score(truth, cosine.numpy()))
+        label_ranking_average_precision_score(truth, cosine.numpy())
+    )
 
 
 # --- pooling ----------------------------------------------------------------------------
@@ -306,7 +338,9 @@ def test_the_mean_of_p_at_every_right_rank_is_scikit_learns_average_precision():
 def test_pooling_is_that_of_loops(how, normalised):
     v = torch.rand(2, 3, 4, 5, generator=seeded())
     for found, picture in zip(pool_image(v, how, normalised), v.tolist()):
-        cells = [[picture[c][y][x] for c in range(3)] for y in range(4) for x in range(5)]
+        cells = [
+            [picture[c][y][x] for c in range(3)] for y in range(4) for x in range(5)
+        ]
         if normalised:
             cells = [[u / math.hypot(*cell) for u in cell] for cell in cells]
         pooled = [max(u) if how == "max" else sum(u) / 20 for u in zip(*cells)]
@@ -393,4 +427,6 @@ def test_an_unknown_pooling_or_average_is_named_with_what_is_known():
     with pytest.raises(ValueError, match="'median'; known are 'max' and 'mean'"):
         pool_image(torch.ones(1, 2, 3, 3), how="median")
     with pytest.raises(ValueError, match="'clip'; known are 'query' and 'class'"):
-        retrieval_scores(features(3), features(5), [0] * 3, [0] * 5, (1,), average="clip")
+        retrieval_scores(
+            features(3), features(5), [0] * 3, [0] * 5, (1,), average="clip"
+        )

@@ -17,9 +17,7 @@ Split = Literal["train", "val", "test", "unseen", "open", "wild"]
 
 Seed = Annotated[int, Parameter(help="of everything random")]
 Workers = Annotated[
-    PositiveInt | None,
-    Parameter(help="processes in parallel"),
-    default("one a core"),
+    PositiveInt | None, Parameter(help="processes in parallel"), default("one a core")
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],

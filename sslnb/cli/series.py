@@ -106,11 +106,7 @@ def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
     return examine(quiet, install, cpu)
 
 
-def bench(
-    name: Benchmark = "all",
-    /,
-    *options: Rest,
-):
+def bench(name: Benchmark = "all", /, *options: Rest):
     """Measure how fast things are, into benchmarks/ledger.jsonl and the README's table.
 
     All of them take about 20 minutes.

@@ -1,10 +1,10 @@
 """Clips as tensors, and whether training saw what it is scored on (notebook 01).
 
-    >>> clips = load_scenes("test", 200, image_size=96)
-    >>> clips.images.shape, clips.waves.shape
-    (torch.Size([200, 3, 96, 96]), torch.Size([200, 48000]))
-    >>> len(leaks(read_list("vggss_144k.txt"), read_annotations("vggss.json")).clips)
-    3709
+>>> clips = load_scenes("test", 200, image_size=96)
+>>> clips.images.shape, clips.waves.shape
+(torch.Size([200, 3, 96, 96]), torch.Size([200, 48000]))
+>>> len(leaks(read_list("vggss_144k.txt"), read_annotations("vggss.json")).clips)
+3709
 """
 
 import hashlib
@@ -43,8 +43,12 @@ class Clips:
     def part(self, rows: slice) -> "Clips":
         """The clips of a slice; their tensors share this one's memory."""
         return Clips(
-            self.names[rows], self.labels[rows], self.images[rows], self.waves[rows],
-            self.boxes[rows], None if self.masks is None else self.masks[rows],
+            self.names[rows],
+            self.labels[rows],
+            self.images[rows],
+            self.waves[rows],
+            self.boxes[rows],
+            None if self.masks is None else self.masks[rows],
         )
 
     def fingerprint(self, sampled: int = 48) -> dict:
@@ -56,8 +60,11 @@ class Clips:
         """
         count = min(sampled, len(self))
         rows = torch.arange(count) * (len(self) - 1) // max(count - 1, 1)
-        found = {"number": len(self), "names": _digest(json.dumps(self.names).encode()),
-                 "boxes": _digest(json.dumps(self.boxes).encode())}
+        found = {
+            "number": len(self),
+            "names": _digest(json.dumps(self.names).encode()),
+            "boxes": _digest(json.dumps(self.boxes).encode()),
+        }
         for name in ("images", "waves", "masks"):
             tensor, content = getattr(self, name), b"none"
             if tensor is not None:
@@ -72,8 +79,12 @@ def _digest(content):
 
 
 def load_scenes(
-    split: str, count: int | None = None, image_size: int = 96, samples: int = 48_000,
-    seed: int = 0, progress: Callable = lambda scenes: scenes,
+    split: str,
+    count: int | None = None,
+    image_size: int = 96,
+    samples: int = 48_000,
+    seed: int = 0,
+    progress: Callable = lambda scenes: scenes,
 ) -> Clips:
     """`count` SoundStamps scenes of a split (all of `wild` by default) as Clips.
 
@@ -91,9 +102,9 @@ def load_scenes(
     return Clips(
         names=[f"{split}/{seed}/{index}" for index in range(len(scenes))],
         labels=[scene.class_name for scene in scenes],
-        images=torch.from_numpy(
-            np.stack([scene.image for scene in scenes])
-        ).permute(0, 3, 1, 2).contiguous(),
+        images=torch.from_numpy(np.stack([scene.image for scene in scenes]))
+        .permute(0, 3, 1, 2)
+        .contiguous(),
         waves=fit_length(waves, samples),
         boxes=[scene.boxes for scene in scenes],
         masks=torch.from_numpy(np.stack([scene.mask for scene in scenes])),
@@ -125,7 +136,9 @@ def leaks(train: Iterable[str], test: Iterable[str]) -> Leaks:
     )
 
 
-def refuse_leaks(train: Iterable[str], test: Iterable[str], allow: bool = False) -> Leaks:
+def refuse_leaks(
+    train: Iterable[str], test: Iterable[str], allow: bool = False
+) -> Leaks:
     """The Leaks of a test list into a training list; ValueError where a clip leaks.
 
     With `allow` they are only returned. Other clips of the same source video are never
@@ -145,5 +158,7 @@ def refuse_leaks(train: Iterable[str], test: Iterable[str], allow: bool = False)
 
 def _names(names):
     if isinstance(names, str):
-        raise ValueError(f"{names!r} is no list of names: read one with lists.read_list")
+        raise ValueError(
+            f"{names!r} is no list of names: read one with lists.read_list"
+        )
     return [clip_name(name) for name in names]

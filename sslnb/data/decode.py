@@ -59,7 +59,9 @@ def read_clip(
             raise ClipError(video, UNDECODABLE, str(error.strerror)) from error
     if size is not None and size < min(image.size):
         scale = size / min(image.size)
-        image = image.resize([round(scale * side) for side in image.size], Image.Resampling.BILINEAR)
+        image = image.resize(
+            [round(scale * side) for side in image.size], Image.Resampling.BILINEAR
+        )
     return image, wave
 
 
@@ -90,8 +92,11 @@ def _tracks(container):
         raise ClipError(container.name, NO_AUDIO, "has no sound")
     for stream in (picture, sound):
         if stream.codec_context is None:
-            raise ClipError(container.name, UNDECODABLE,
-                            f"FFmpeg has no decoder for its {stream.type} track")
+            raise ClipError(
+                container.name,
+                UNDECODABLE,
+                f"FFmpeg has no decoder for its {stream.type} track",
+            )
         stream.codec_context.thread_count = 1  # cores are for other clips
     return picture, sound, packets
 
@@ -112,9 +117,12 @@ def read_packets(container):
             size, corrupt = size + packet.size, corrupt or packet.is_corrupt
             yield packet
     except av.FFmpegError as error:
-        raise ClipError(container.name, UNDECODABLE, "reading it stopped after "
-                        f"{max(ends.values(), default=0):.2f} s: {error.strerror}"
-                        ) from error
+        raise ClipError(
+            container.name,
+            UNDECODABLE,
+            "reading it stopped after "
+            f"{max(ends.values(), default=0):.2f} s: {error.strerror}",
+        ) from error
     if not size:
         raise ClipError(container.name, TRUNCATED, "ends before any picture or sound")
     for stream in container.streams.video + container.streams.audio:
@@ -135,8 +143,11 @@ def read_packets(container):
 
 def _check_end(container, end, said):
     if end < said - MISSING:
-        raise ClipError(container.name, TRUNCATED,
-                        f"ends at {end:.2f} s; its header says {said:.2f} s")
+        raise ClipError(
+            container.name,
+            TRUNCATED,
+            f"ends at {end:.2f} s; its header says {said:.2f} s",
+        )
 
 
 def decode(container, stream, packets):
@@ -155,14 +166,21 @@ def decode(container, stream, packets):
 
 
 def _broken(container, stream, time, why):
-    return ClipError(container.name, UNDECODABLE, f"its {stream.type} track (stream "
-                     f"{stream.index}) stopped after {time or 0:.2f} s: {why}")
+    return ClipError(
+        container.name,
+        UNDECODABLE,
+        f"its {stream.type} track (stream "
+        f"{stream.index}) stopped after {time or 0:.2f} s: {why}",
+    )
 
 
 def _check_length(container, what, seconds):
     if seconds < SHORTEST:
-        raise ClipError(container.name, TOO_SHORT, f"its {what} lasts {seconds:.2f} s; "
-                        f"need {SHORTEST:g} s or more")
+        raise ClipError(
+            container.name,
+            TOO_SHORT,
+            f"its {what} lasts {seconds:.2f} s; need {SHORTEST:g} s or more",
+        )
 
 
 def _centre(container, stream, packets):
@@ -178,8 +196,14 @@ def _centre(container, stream, packets):
     _check_length(container, "video", float((end - first) * stream.time_base))
     centre = max(packet.pts for packet in shown if 2 * packet.pts <= first + end)
     last = max(k for k, packet in enumerate(packets) if packet.pts == centre)
-    key = max((k for k, packet in enumerate(packets[: last + 1])
-               if packet.is_keyframe and packet.pts <= centre), default=0)
+    key = max(
+        (
+            k
+            for k, packet in enumerate(packets[: last + 1])
+            if packet.is_keyframe and packet.pts <= centre
+        ),
+        default=0,
+    )
     codec, frames = stream.codec_context, []
     if codec.name in SKIPPING:
         codec.skip_frame = "NONREF"
@@ -187,12 +211,19 @@ def _centre(container, stream, packets):
     codec.skip_frame = "DEFAULT"
     frames += decode(container, stream, [packets[last], None])
     # before the keyframe's own time: frames that need an earlier one, but not ours
-    frames = [frame for frame in frames if frame.pts is not None
-              and frame.pts >= packets[key].pts]
+    frames = [
+        frame
+        for frame in frames
+        if frame.pts is not None and frame.pts >= packets[key].pts
+    ]
     found = [frame for frame in frames if frame.pts == centre]
     if not found or any(frame.is_corrupt for frame in frames):
-        raise ClipError(container.name, UNDECODABLE, "its centre frame, at "
-                        f"{float(centre * stream.time_base):.2f} s, is damaged")
+        raise ClipError(
+            container.name,
+            UNDECODABLE,
+            "its centre frame, at "
+            f"{float(centre * stream.time_base):.2f} s, is damaged",
+        )
     return found[0].to_image().rotate(found[0].rotation, expand=True)
 
 
@@ -222,8 +253,11 @@ def read_sound(path):
             stream = container.streams.best("audio")
             if stream is None or stream.codec_context is None:
                 raise ClipError(path, NO_AUDIO, "has no sound that can be decoded")
-            packets = [packet for packet in read_packets(container)
-                       if packet.stream.index == stream.index]
+            packets = [
+                packet
+                for packet in read_packets(container)
+                if packet.stream.index == stream.index
+            ]
             resampler = av.AudioResampler("fltp")  # of its own rate and channels
             for packet in packets:
                 for frame in packet.decode():

@@ -58,6 +58,7 @@ class AudioConfig:
 
     @property
     def samples(self) -> int:
+        """Samples of a clip of `seconds`."""
         return round(self.sample_rate * self.seconds)
 
     @property
@@ -70,8 +71,16 @@ class AudioConfig:
 LAPTOP_AUDIO = AudioConfig()
 # The release: reference settings of the published weights, 257 x 670.
 RELEASE_AUDIO = AudioConfig(
-    seconds=10.0, n_fft=512, hop=239, n_mels=257, f_max=8_000.0, frames=670,
-    floor=0.0, span=1.0, clip=False, normalized=True,
+    seconds=10.0,
+    n_fft=512,
+    hop=239,
+    n_mels=257,
+    f_max=8_000.0,
+    frames=670,
+    floor=0.0,
+    span=1.0,
+    clip=False,
+    normalized=True,
 )
 
 
@@ -178,8 +187,10 @@ def _check_shape(images):
 
 def _check_type(values, name, integers):
     if not isinstance(values, torch.Tensor):
-        raise TypeError(f"{name} are a {type(values).__name__}; need a torch.Tensor: "
-                        "torch.from_numpy of an array, torch.stack of a list")
+        raise TypeError(
+            f"{name} are a {type(values).__name__}; need a torch.Tensor: "
+            "torch.from_numpy of an array, torch.stack of a list"
+        )
     if values.dtype != integers and not values.is_floating_point():
         raise ValueError(f"{name} are {values.dtype}; need floats or {integers}")
 
@@ -201,8 +212,12 @@ def _mel(config, device):
         # 257 bands on 257 bins leave some empty: the release's choice
         warnings.filterwarnings("ignore", message="At least one mel filterbank")
         return torchaudio.transforms.MelSpectrogram(
-            config.sample_rate, n_fft=config.n_fft, hop_length=config.hop,
-            n_mels=config.n_mels, f_max=config.f_max, power=2,
+            config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop,
+            n_mels=config.n_mels,
+            f_max=config.f_max,
+            power=2,
             normalized=config.normalized,
         ).to(device)
 

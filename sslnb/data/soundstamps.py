@@ -14,12 +14,13 @@ neither size, place nor order tells which of them sounds: only the sound does.
 """
 
 import csv
+import itertools
 import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,15 @@ DETAIL = 112
 # Fraction of the image that VGG-SS's ground truth covers, as (quantile, fraction);
 # the two ends are ours.
 AREA = (
-    (0, 0.012), (0.05, 0.033), (0.10, 0.054), (0.25, 0.121), (0.50, 0.253),
-    (0.75, 0.463), (0.90, 0.677), (0.95, 0.780), (1, 0.950),
+    (0, 0.012),
+    (0.05, 0.033),
+    (0.10, 0.054),
+    (0.25, 0.121),
+    (0.50, 0.253),
+    (0.75, 0.463),
+    (0.90, 0.677),
+    (0.95, 0.780),
+    (1, 0.950),
 )
 # The middle half of the centres of VGG-SS's boxes, as (x0, y0, x1, y1): to compare
 CENTRES = (0.44, 0.43, 0.56, 0.59)
@@ -136,11 +144,13 @@ def _open_image(name):
             image.load()
             return image
     except OSError as error:
-        raise OSError(f"{ROOT / name} cannot be read ({error}); restore it with "
-                      "`git checkout -- data`") from error
+        raise OSError(
+            f"{ROOT / name} cannot be read ({error}); restore it with "
+            "`git checkout -- data`"
+        ) from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cutout(name):
     """RGBA photograph, cropped to its object, whose edge is one pixel in, and soft."""
     image = ImageOps.expand(_open_image(name).convert("RGBA"), 3)  # room to fade
@@ -150,25 +160,27 @@ def _cutout(name):
     return image.crop(alpha.point(lambda a: 255 * (a > 127)).getbbox())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _background(name):
     return _open_image(name).convert("RGB")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sound(name):
     try:
         wave, rate = soundfile.read(ROOT / name, dtype="int16")
     except soundfile.LibsndfileError as error:
-        raise OSError(f"{ROOT / name} cannot be read ({error}); restore it with "
-                      "`git checkout -- data`") from error
+        raise OSError(
+            f"{ROOT / name} cannot be read ({error}); restore it with "
+            "`git checkout -- data`"
+        ) from error
     assert rate == RATE and wave.ndim == 1, f"{name}: {rate} Hz, {wave.ndim}-d"
     return wave
 
 
 def area_at(quantile: float) -> float:
     """Fraction of the image at a quantile of VGG-SS's sizes, piecewise linear."""
-    for (q0, s0), (q1, s1) in zip(AREA, AREA[1:]):
+    for (q0, s0), (q1, s1) in itertools.pairwise(AREA):
         if q0 <= quantile <= q1:
             return s0 + (s1 - s0) * (quantile - q0) / (q1 - q0)
     raise ValueError(f"quantile {quantile} is not in [0, 1]")
@@ -203,6 +215,7 @@ def _place(rng, extent):
 
 def _hidden(box, others):
     """Largest fraction of the visible part of `box` that one of `others` covers."""
+
     def overlap(a, b):
         sides = (min(a[k + 2], b[k + 2], 1) - max(a[k], b[k], 0) for k in (0, 1))
         width, height = (max(0, side) for side in sides)
@@ -223,7 +236,7 @@ def _layout(rng, split):
         for _ in range(20):
             boxes = [_place(rng, extent) for _, _, extent in objects]
             if all(
-                _hidden(box, boxes[:k] + boxes[k + 1:]) <= HIDDEN
+                _hidden(box, boxes[:k] + boxes[k + 1 :]) <= HIDDEN
                 for k, box in enumerate(boxes)
             ):
                 return [(o[0], o[1], box) for o, box in zip(objects, boxes)]
@@ -330,10 +343,16 @@ def _compose(rng, split, index, size):
     class_name, photo, _ = layout[0]
     wave, sound = _draw_wave(rng, split, class_name)
     return Scene(
-        image=_finish(rng, canvas, size), wave=wave, mask=masks[0],
-        boxes=(_box_of(masks[0]),), class_name=class_name,
-        silent=tuple(name for name, _, _ in layout[1:]), objects=tuple(masks),
-        photo=photo, sound=sound, background=background,
+        image=_finish(rng, canvas, size),
+        wave=wave,
+        mask=masks[0],
+        boxes=(_box_of(masks[0]),),
+        class_name=class_name,
+        silent=tuple(name for name, _, _ in layout[1:]),
+        objects=tuple(masks),
+        photo=photo,
+        sound=sound,
+        background=background,
     )
 
 
@@ -342,18 +361,31 @@ def _compose_wild(rng, split, index, size):
     boxes = tuple(map(tuple, json.loads(row["boxes"])))
     mask = np.zeros((CANVAS, CANVAS), bool)
     for x0, y0, x1, y1 in boxes:
-        mask[int(CANVAS * y0) : int(CANVAS * y1), int(CANVAS * x0) : int(CANVAS * x1)] = True
+        mask[
+            int(CANVAS * y0) : int(CANVAS * y1), int(CANVAS * x0) : int(CANVAS * x1)
+        ] = True
     image = _open_image(row["file"]).convert("RGB").resize((size, size), Image.BOX)
     wave, sound = _draw_wave(rng, split, row["class"])
     return Scene(
-        image=np.asarray(image), wave=wave, mask=mask, boxes=boxes,
-        class_name=row["class"], silent=(), objects=(mask,),
-        photo=row["file"], sound=sound, background=row["file"],
+        image=np.asarray(image),
+        wave=wave,
+        mask=mask,
+        boxes=boxes,
+        class_name=row["class"],
+        silent=(),
+        objects=(mask,),
+        photo=row["file"],
+        sound=sound,
+        background=row["file"],
     )
 
 
 def compose_many(
-    split: str, seed: int, count: int, size: int, start: int = 0,
+    split: str,
+    seed: int,
+    count: int,
+    size: int,
+    start: int = 0,
     progress: Callable = lambda scenes: scenes,
 ) -> list[Scene]:
     """Scenes start … start + count - 1, composed on two threads, in order.

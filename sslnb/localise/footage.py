@@ -77,7 +77,7 @@ def open_footage(path: Path) -> Footage:
         if video is None or video.disposition & Disposition.attached_pic:
             raise ClipError(path, NO_VIDEO, "there is no video track")
         if sound is None:
-            raise ClipError(path, NO_AUDIO, "there is no audio track")
+            raise ClipError(path, NO_AUDIO, "there is only a picture")
         if video.codec_context is None or sound.codec_context is None:
             raise ClipError(path, UNDECODABLE, "a track has no decoder")
         counts: Counter[Stream] = Counter()

@@ -51,10 +51,7 @@ def area(success: np.ndarray) -> np.ndarray:
 
 def of_ciou(ciou: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
     """{"cIoU", "AUC"}: each clip's contribution (N,); the scores are their means."""
-    return {
-        f"{prefix}cIoU": ciou >= 0.5,
-        f"{prefix}AUC": area(ciou[:, None] >= STEPS),
-    }
+    return {f"{prefix}cIoU": ciou >= 0.5, f"{prefix}AUC": area(ciou[:, None] >= STEPS)}
 
 
 def resample(
@@ -70,8 +67,12 @@ def resample(
         count = len(statistic(*samples, axis=-1))
         return np.full((count, 2), np.nan)
     ends = bootstrap(
-        samples, statistic, n_resamples=resamples, method="percentile",
-        batch=max(1, AT_ONCE // sum(sizes)), vectorized=True,
+        samples,
+        statistic,
+        n_resamples=resamples,
+        method="percentile",
+        batch=max(1, AT_ONCE // sum(sizes)),
+        vectorized=True,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return np.stack([ends.low, ends.high], axis=-1)
@@ -95,8 +96,11 @@ def mean_scores(
 
 
 def detection(
-    success: np.ndarray, confidence: np.ndarray, silent: np.ndarray,
-    resamples: int = RESAMPLES, seed: int = 0,
+    success: np.ndarray,
+    confidence: np.ndarray,
+    silent: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Score]:
     """SLAVC's false-positive metrics: {"AP", "max-F1", "LocAcc"} -> Score.
 
@@ -117,7 +121,9 @@ def detection(
     order = np.argsort(-both, kind="stable")
     last = np.flatnonzero(np.diff(-both[order], append=np.inf))  # of equal confidences
     place = np.empty(len(both), int)
-    place[order] = np.searchsorted(last, np.arange(len(both)))  # the first δ that includes it
+    place[order] = np.searchsorted(
+        last, np.arange(len(both))
+    )  # the first δ that includes it
     seen, unseen = place[: len(success)], place[len(success) :]
 
     def curve(visible, hidden, axis):

@@ -18,7 +18,12 @@ import numpy as np
 from sslnb.data.field.annotations import SIZE, Annotation, truth_of
 
 UNREADABLE = (
-    ValueError, TypeError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
 )
 
 
@@ -40,7 +45,8 @@ def open_maps(path: str | Path):
         maps.close()
         raise ValueError(
             f"{path}: clip {twice!r} is in it twice; keep one map a clip"
-            if twice else f"{path}: holds no map; {how}"
+            if twice
+            else f"{path}: holds no map; {how}"
         )
     return maps
 
@@ -69,7 +75,10 @@ def read_map(maps: Mapping, name: str, what: str = "map") -> np.ndarray:
 
 
 def simulated_maps(
-    annotations: Mapping[str, Annotation], side: int = 14, skill: float = 1.0, seed: int = 0
+    annotations: Mapping[str, Annotation],
+    side: int = 14,
+    skill: float = 1.0,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Maps (side, side) of a simulated detector: clip -> map, in [0, 1].
 

@@ -38,9 +38,7 @@ def as_truth(truth: Tensor, count: int, device: torch.device) -> Tensor:
     truth = truth.to(device, torch.float32)
     low, high = truth.aminmax()
     if not (low >= 0 and high <= 1):  # also where it is NaN
-        raise ValueError(
-            f"truth holds weights from {low:g} to {high:g}; need 0 to 1"
-        )
+        raise ValueError(f"truth holds weights from {low:g} to {high:g}; need 0 to 1")
     return truth
 
 
@@ -58,7 +56,9 @@ def resize(responses: Tensor) -> Tensor:
     responses = responses.float()
     bad = ~responses.flatten(1).isfinite().all(1)
     if bad.any():
-        raise ValueError(f"map {bad.nonzero()[0].item()} holds values that are not finite")
+        raise ValueError(
+            f"map {bad.nonzero()[0].item()} holds values that are not finite"
+        )
     low, high = responses.aminmax(dim=1, keepdim=True)
     low, high = low.amin(2, keepdim=True), high.amax(2, keepdim=True)
     responses = (responses - low) / (high - low).clamp(min=1e-12)
@@ -147,8 +147,10 @@ def truth_of(clips: Clips) -> Tensor:
     known = [boxes for boxes in clips.boxes if boxes is not None]
     unknown = [n for n, boxes in zip(clips.names, clips.boxes) if boxes is None]
     if unknown:
-        raise ValueError(f"{len(unknown)} clips have no boxes to score against, "
-                         f"{unknown[0]} for instance")
+        raise ValueError(
+            f"{len(unknown)} clips have no boxes to score against, "
+            f"{unknown[0]} for instance"
+        )
     refuse_reversed(dict(zip(clips.names, known)), "the clips")
     return torch.stack([boxes_to_truth(boxes) for boxes in known])
 

@@ -52,7 +52,7 @@ class Protocol:
         sign = ">" if self.strict else "≥"
         mask = {
             "median": f"p {sign} t, t = the map's own median, sort(p)[{SIZE}·{SIZE}/2]: "
-                      "half\n            of the image; p = the map, min-max normalised",
+            "half\n            of the image; p = the map, min-max normalised",
             "fixed": f"(S + 1) / 2 {sign} 0.5, S = the map as it is: cosines in [−1, 1]",
         }[self.threshold]
         return f"""\
@@ -62,7 +62,7 @@ align_corners={self.align_corners})
 mask        {mask}
 constant    a constant map points nowhere: its mask is empty, and it scores 0
 truth       boxes as int({SIZE}·x), rows and columns half open; of one annotator united,
-            of several g = min(Σ box / 2, 1){': needed here' if self.consensus else ''}
+            of several g = min(Σ box / 2, 1){": needed here" if self.consensus else ""}
 cIoU_n      Σ M·g / (Σ g + Σ M·[g = 0]); a clip without ground truth scores 0
 cIoU        success rate: fraction of clips with cIoU_n ≥ 0.5
 AUC         area under the success rate at thresholds 0, 0.05, … 1
@@ -78,8 +78,11 @@ PROTOCOLS = {
         Protocol("lvs", "LVS and the paper's released code"),
         Protocol("ezvsl", "EZ-VSL and FNAC", align_corners=True, strict=False),
         Protocol("slavc", "SLAVC", "bicubic", True, threshold="fixed", strict=False),
-        Protocol("flickr", "LVS and the paper's released code on Flickr-SoundNet",
-                 consensus=True),
+        Protocol(
+            "flickr",
+            "LVS and the paper's released code on Flickr-SoundNet",
+            consensus=True,
+        ),
     )
 }
 
@@ -105,7 +108,9 @@ def enlarge(maps: Sequence[np.ndarray], protocol: Protocol):
         where = [i for i, values in enumerate(small) if values.shape == shape]
         stack = torch.from_numpy(np.stack([small[i] for i in where]))[:, None]
         p[where] = F.interpolate(
-            stack, (SIZE, SIZE), mode=protocol.interpolation,
+            stack,
+            (SIZE, SIZE),
+            mode=protocol.interpolation,
             align_corners=protocol.align_corners,
         )[:, 0].numpy()
     return p.reshape(len(maps), PIXELS), low, span
@@ -124,7 +129,9 @@ def overlap_with(truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         mask = mask.astype(np.float32)
         inside = np.einsum("np,np->n", mask, truth)
         outside = np.einsum("np,np->n", mask, empty)
-        return inside / np.maximum(total + outside, 0.5)  # empty mask, no ground truth: 0
+        return inside / np.maximum(
+            total + outside, 0.5
+        )  # empty mask, no ground truth: 0
 
     return ciou
 
@@ -159,11 +166,16 @@ def measure(
     truth = np.ascontiguousarray(truth, np.float32).reshape(len(truth), PIXELS)
     ciou = overlap_with(truth)
     marked = np.count_nonzero(truth, axis=1)
-    rank = np.minimum(PIXELS - marked, PIXELS - 1)  # without ground truth any threshold scores 0
+    rank = np.minimum(
+        PIXELS - marked, PIXELS - 1
+    )  # without ground truth any threshold scores 0
     p, low, span = enlarge(maps, protocol)
-    ranked = np.stack([  # sorted only as far as needed
-        np.partition(row, (HALF, PIXELS - TOP_QUARTER, k)) for row, k in zip(p, rank)
-    ])
+    ranked = np.stack(
+        [  # sorted only as far as needed
+            np.partition(row, (HALF, PIXELS - TOP_QUARTER, k))
+            for row, k in zip(p, rank)
+        ]
+    )
     ends = np.array([(np.min(values), np.max(values)) for values in maps], np.float64)
     lively = (ends[:, 1] > ends[:, 0])[:, None]
     if protocol.threshold == "median":
@@ -183,8 +195,9 @@ def measure(
         "disc_ciou": ciou(np.broadcast_to(half, p.shape)),
         "disc_adaptive": ciou(exceeds(disc, order[rank], strict=False)),
         "disc_hit": truth[:, disc.argmax()] > 0,
-        "ceiling": best(truth, protocol.half) if protocol.half
-                   else np.full(len(p), np.nan),
+        "ceiling": best(truth, protocol.half)
+        if protocol.half
+        else np.full(len(p), np.nan),
         "size": truth.sum(1, dtype=np.float64) / PIXELS,
         "covered": np.count_nonzero(mask, axis=1) / PIXELS,
         "median": low + span * ranked[:, HALF],

@@ -74,8 +74,15 @@ class Report:
         return "\n".join(paragraphs(self))
 
 
-def evaluate(maps, annotations, protocol="lvs", negatives=None, threshold=None,
-             resamples=RESAMPLES, seed=0):
+def evaluate(
+    maps,
+    annotations,
+    protocol="lvs",
+    negatives=None,
+    threshold=None,
+    resamples=RESAMPLES,
+    seed=0,
+):
     """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
 
     protocol: a name in PROTOCOLS, or a Protocol. negatives: maps of pairs without a
@@ -91,20 +98,24 @@ def evaluate(maps, annotations, protocol="lvs", negatives=None, threshold=None,
 
     def found_in(block):
         truth = np.stack([truth_of(annotations[name]).numpy() for name in block])
-        return measure([_read(maps, name, "map", protocol) for name in block], truth,
-                       protocol)
+        return measure(
+            [_read(maps, name, "map", protocol) for name in block], truth, protocol
+        )
 
     found = _in_blocks(found_in, names)
     table = pd.DataFrame(
         {key: np.concatenate([part[key] for part in found]) for key in found[0]},
         index=pd.Index(names, name="clip"),
     ).astype(float)
-    more, extra = _negative_scores(table, negatives, threshold, protocol, resamples, seed)
+    more, extra = _negative_scores(
+        table, negatives, threshold, protocol, resamples, seed
+    )
     scores = mean_scores(_columns(table), resamples, seed) | more
     groups = _groups(table)
     table.insert(0, "group", groups)
     return Report(
-        protocol, scores,
+        protocol,
+        scores,
         by_size={
             group: mean_scores(_columns(part), resamples, seed) | {"clips": len(part)}
             for group, part in ((g, table[groups == g]) for g in (*SIZES, "no box"))
@@ -115,7 +126,9 @@ def evaluate(maps, annotations, protocol="lvs", negatives=None, threshold=None,
         missing=tuple(name for name in annotations if name not in table.index),
         unknown=tuple(name for name in maps if name not in annotations),
         constant=tuple(table.index[table["low"] == table["high"]]),
-        damage=damage(annotations), resamples=resamples, **extra,
+        damage=damage(annotations),
+        resamples=resamples,
+        **extra,
     )
 
 
@@ -179,7 +192,8 @@ def _baselines(table):
     found = {"centre prior": disc}
     if table["ceiling"].notna().all():  # a mask of any size has none
         found["oracle"] = {
-            **of_ciou(table["ceiling"].to_numpy()), "mean IoU": table["ceiling"],
+            **of_ciou(table["ceiling"].to_numpy()),
+            "mean IoU": table["ceiling"],
         }
     return {
         name: {score: float(np.mean(column)) for score, column in columns.items()}
@@ -208,7 +222,9 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
     if chosen:
         threshold = float(table["median"].median())
     if not np.isfinite(threshold):
-        raise ValueError(f"threshold is {threshold}; need a number in units of the maps")
+        raise ValueError(
+            f"threshold is {threshold}; need a number in units of the maps"
+        )
 
     def found_in(block):
         silent = [_read(negatives, name, "negative map", protocol) for name in block]
@@ -216,8 +232,10 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
 
     parts = _in_blocks(found_in, names)
     pia, confidence, low, high = (np.concatenate(columns) for columns in zip(*parts))
-    low, high = (np.concatenate([table[key], ends])
-                 for key, ends in (("low", low), ("high", high)))
+    low, high = (
+        np.concatenate([table[key], ends])
+        for key, ends in (("low", low), ("high", high))
+    )
     low, high = low[high > low], high[high > low]
     if len(low) > 1 and np.ptp(low) + np.ptp(high) <= 1e-4 * np.max(high - low):
         raise ValueError(
@@ -226,11 +244,18 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
             "gives them"
         )
     scores = detection(
-        table["ciou"] >= 0.5, table["confidence"].to_numpy(), confidence, resamples, seed
+        table["ciou"] >= 0.5,
+        table["confidence"].to_numpy(),
+        confidence,
+        resamples,
+        seed,
     ) | mean_scores({"pIA": pia, "AUC_N": area(pia[:, None] <= STEPS)}, resamples, seed)
     return scores, {
-        "negatives": len(names), "threshold": threshold,
-        "threshold_from": "the median of the scored maps' medians" if chosen else "given",
+        "negatives": len(names),
+        "threshold": threshold,
+        "threshold_from": "the median of the scored maps' medians"
+        if chosen
+        else "given",
     }
 
 

@@ -23,11 +23,7 @@ from typing import Any
 import nbformat
 import papermill
 from nbclient import NotebookClient
-from nbclient.exceptions import (
-    CellControlSignal,
-    CellExecutionError,
-    DeadKernelError,
-)
+from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
 from sslnb.files import ROOT
 from sslnb.series.pages import Done, make_page, without_widgets, write_index

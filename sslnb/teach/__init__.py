@@ -1,10 +1,10 @@
 """Figures, widgets and exercises of the notebooks; nothing else uses them.
 
-    plot            figures
-    exercises       checks that say what is wrong with an answer
-    widgets         interactive pseudo-masks, equivariance and heatmaps
-    augment_widget  interactive augmentations
-    video_widget    a heatmap over a video of your own
+plot            figures
+exercises       checks that say what is wrong with an answer
+widgets         interactive pseudo-masks, equivariance and heatmaps
+augment_widget  interactive augmentations
+video_widget    a heatmap over a video of your own
 """
 
 import lazy_loader

@@ -34,9 +34,21 @@ EPOCHS = 80  # of the paper's training: the mixing weight is that of a random on
 
 # the settings that leave a clip unchanged
 AS_IT_IS: dict[str, Any] = {
-    "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "grey": False,
-    "sigma": 0.0, "side": 1.0, "x": 0.0, "y": 0.0, "shrink": False, "angle": 0.0,
-    "flip": False, "time": (0.0, 0.0), "frequency": (0.0, 0.0), "alpha": 0.0,
+    "brightness": 1.0,
+    "contrast": 1.0,
+    "saturation": 1.0,
+    "hue": 0.0,
+    "grey": False,
+    "sigma": 0.0,
+    "side": 1.0,
+    "x": 0.0,
+    "y": 0.0,
+    "shrink": False,
+    "angle": 0.0,
+    "flip": False,
+    "time": (0.0, 0.0),
+    "frequency": (0.0, 0.0),
+    "alpha": 0.0,
 }
 
 
@@ -66,7 +78,10 @@ def draw_settings(
     scale = {"time": config.seconds, "frequency": config.n_mels}
     return {
         **{name: value.item() for name, value in look.items()},
-        "side": side, "x": x, "y": y, "shrink": shrink,
+        "side": side,
+        "x": x,
+        "y": y,
+        "shrink": shrink,
         "angle": math.degrees(math.atan2(-theta[0, 1], theta[1, 1])),
         "flip": torch.linalg.det(theta[:, :2]).item() < 0,
         **{name: tuple((bands[name][0] * scale[name]).tolist()) for name in scale},
@@ -100,8 +115,9 @@ def appear(image: Tensor, **settings: Any) -> Tensor:
     """An image (3, S, S) in [0, 1] after T_app; settings that are not given: unchanged."""
     unknown = set(settings) - set(AS_IT_IS)
     if unknown:
-        raise ValueError(f"unknown settings {sorted(unknown)}; need some of "
-                         f"{', '.join(AS_IT_IS)}")
+        raise ValueError(
+            f"unknown settings {sorted(unknown)}; need some of {', '.join(AS_IT_IS)}"
+        )
     look = to_draws(AS_IT_IS | settings)[0]
     return augment.apply_appearance(image[None], look)[0]
 
@@ -130,9 +146,13 @@ def apply_settings(
 
 def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
     """The controls of the settings, by the names of AS_IT_IS."""
+
     def slider(name, low, high, step=0.01, **options):
-        kind = (ipywidgets.FloatRangeSlider if isinstance(AS_IT_IS[name], tuple)
-                else ipywidgets.FloatSlider)
+        kind = (
+            ipywidgets.FloatRangeSlider
+            if isinstance(AS_IT_IS[name], tuple)
+            else ipywidgets.FloatSlider
+        )
         options = {"description": name, "readout_format": ".2f", **options}
         return kind(value=AS_IT_IS[name], min=low, max=high, step=step, **options)
 
@@ -150,12 +170,19 @@ def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
         "x": slider("x", -1, 1, description="crop x"),
         "y": slider("y", -1, 1, description="crop y"),
         "shrink": switch("shrink", "shrink to half"),
-        "angle": slider("angle", -90, 90, 1, description="angle (°)",
-                        readout_format=".0f"),
+        "angle": slider(
+            "angle", -90, 90, 1, description="angle (°)", readout_format=".0f"
+        ),
         "flip": switch("flip", "flip"),
         "time": slider("time", 0, config.seconds, 0.025, description="masked (s)"),
-        "frequency": slider("frequency", 0, config.n_mels, 1, readout_format=".0f",
-                            description="masked bands"),
+        "frequency": slider(
+            "frequency",
+            0,
+            config.n_mels,
+            1,
+            readout_format=".0f",
+            description="masked bands",
+        ),
         "alpha": slider("alpha", 0, 0.65, description="mixing α"),
     }
 
@@ -186,7 +213,8 @@ def augmentations(
     sliders = _sliders(clips.images.shape[-1], config)
     clip = ipywidgets.Dropdown(
         options=[(f"{n}: {label}", n) for n, label in enumerate(clips.labels)],
-        value=0, description="clip",
+        value=0,
+        description="clip",
     )
     seed = ipywidgets.BoundedIntText(value=0, max=2**31 - 1, description="seed")
     redraw = ipywidgets.Button(description="Redraw", icon="random")
@@ -228,7 +256,9 @@ def augmentations(
     def play(_=None):
         waves = clips.waves[[clip.value, similar[clip.value]]] / 32768
         wave = augment.mix(waves[:1], waves[1:], sliders["alpha"].value)[0]
-        player.value = Audio(wave.numpy(), rate=config.sample_rate, normalize=False).data
+        player.value = Audio(
+            wave.numpy(), rate=config.sample_rate, normalize=False
+        ).data
 
     def set_all(values):
         """Set every control, and render once."""
@@ -260,15 +290,21 @@ def augmentations(
         )
 
     names = list(sliders)
-    box = ipywidgets.VBox([
-        ipywidgets.HBox([clip, seed, redraw, reset]),
-        ipywidgets.HBox([
-            column("T<sub>app</sub>: appearance", *names[:6]),
-            column("T<sub>geo</sub>: geometry", *names[6:12]),
-            column("T<sub>mask</sub>, T<sub>mix</sub>: sound", *names[12:]),
-        ]),
-        view, status, player,
-    ])
+    box = ipywidgets.VBox(
+        [
+            ipywidgets.HBox([clip, seed, redraw, reset]),
+            ipywidgets.HBox(
+                [
+                    column("T<sub>app</sub>: appearance", *names[:6]),
+                    column("T<sub>geo</sub>: geometry", *names[6:12]),
+                    column("T<sub>mask</sub>, T<sub>mix</sub>: sound", *names[12:]),
+                ]
+            ),
+            view,
+            status,
+            player,
+        ]
+    )
     box.controls = {"clip": clip, "seed": seed, **sliders}
     box.redraw, box.reset, box.figure = redraw, reset, figure
     box.view, box.player, box.status = view, player, status

@@ -1,7 +1,7 @@
 """Transforms and cells of notebook 04, as its cells use them.
 
-    >>> theta = transform(8, degrees=30)              # one rotation for eight images
-    >>> inside_of(theta)                              # cells without out-of-frame content
+>>> theta = transform(8, degrees=30)              # one rotation for eight images
+>>> inside_of(theta)                              # cells without out-of-frame content
 """
 
 import torch
@@ -12,7 +12,11 @@ from sslnb.data.media import MEAN, STD
 
 
 def transform(
-    count: int, side: float = 1.0, x: float = 0.0, y: float = 0.0, degrees: float = 0.0,
+    count: int,
+    side: float = 1.0,
+    x: float = 0.0,
+    y: float = 0.0,
+    degrees: float = 0.0,
     flip: float = 1.0,
 ) -> Tensor:
     """theta (count, 2, 3), as `augment.warp` takes it: one transform for all images.

@@ -51,15 +51,25 @@ def _box(mask, last=1, size=224):
 
 
 def _resolution(audio):
-    return torch.tensor([audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate])
+    return torch.tensor(
+        [audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate]
+    )
 
 
 def _leaked_inputs():
     """Ids with `_` and `-`; a clip, another clip of its video, one in milliseconds."""
-    train = ["a_b-c_d-e_f_000030.mp4", "dog-in-park_10000_20000",
-             "x/brass-band1_000000.mp4"]
-    test = ["a_b-c_d-e_f_000030", "dog-in-park_000200.wav", "a_b-c_x-y_z_000030",
-            "lawn-mowing_000005", "videos/brass-band1_000000.mp4"]
+    train = [
+        "a_b-c_d-e_f_000030.mp4",
+        "dog-in-park_10000_20000",
+        "x/brass-band1_000000.mp4",
+    ]
+    test = [
+        "a_b-c_d-e_f_000030",
+        "dog-in-park_000200.wav",
+        "a_b-c_x-y_z_000030",
+        "lawn-mowing_000005",
+        "videos/brass-band1_000000.mp4",
+    ]
     return [(train, test), (test[:4], train)]
 
 
@@ -125,7 +135,9 @@ def _contrast(means, background, temperature):
 def _theta_inputs():
     """Six samples, half of them flipped."""
     flip = torch.tensor([1.0, -1, 1, -1, -1, 1])
-    return [(_random(6) + 0.5, _random(6, 2, seed=1) - 0.5, _random(6, seed=2) - 0.3, flip)]
+    return [
+        (_random(6) + 0.5, _random(6, 2, seed=1) - 0.5, _random(6, seed=2) - 0.3, flip)
+    ]
 
 
 def _similar_inputs():
@@ -156,8 +168,10 @@ def _equivariance_inputs():
     theta = augment.Geometric().draw(4, torch.Generator().manual_seed(0))
     rotation = torch.tensor([[[0.9, -0.3, 0.2], [0.3, 0.9, 0.1]]])
     far_away = torch.tensor([[[1.0, 0, 9], [0, 1, 9]]])
-    return [(4 * _random(len(t), 8, 8), 4 * _random(len(t), 8, 8, seed=1), t)
-            for t in (torch.cat([theta, rotation]), rotation, far_away)]
+    return [
+        (4 * _random(len(t), 8, 8), 4 * _random(len(t), 8, 8, seed=1), t)
+        for t in (torch.cat([theta, rotation]), rotation, far_away)
+    ]
 
 
 def _equivariance_variant(map_1, map_2, theta, reduce=None, threshold=1 - 1e-3):
@@ -177,228 +191,285 @@ EXERCISES = {
         lambda mask: torch.tensor(soundstamps._box_of(mask.numpy())),
         _mask_inputs,
         {
-            "the right and lower edges lie after the last pixel: add 1":
-                lambda mask: _box(mask, last=0),
-            "x comes first, and x counts columns: the second axis of the mask":
-                lambda mask: _box(mask.T),
-            "those are pixels; divide by 224 to get normalised coordinates":
-                lambda mask: _box(mask, size=1),
-            "that is (x, y, width, height); give the right and lower edges":
-                lambda mask: torch.cat([_box(mask)[:2], _box(mask)[2:] - _box(mask)[:2]]),
+            "the right and lower edges lie after the last pixel: add 1": lambda mask: (
+                _box(mask, last=0)
+            ),
+            "x comes first, and x counts columns: the second axis of the mask": lambda mask: (
+                _box(mask.T)
+            ),
+            "those are pixels; divide by 224 to get normalised coordinates": lambda mask: (
+                _box(mask, size=1)
+            ),
+            "that is (x, y, width, height); give the right and lower edges": lambda mask: (
+                torch.cat([_box(mask)[:2], _box(mask)[2:] - _box(mask)[:2]])
+            ),
         },
     ),
     "resolution": Exercise(
         _resolution,
         lambda: [(LAPTOP_AUDIO,), (RELEASE_AUDIO,)],
         {
-            "frames are `hop` samples apart, not the window's `n_fft`":
-                lambda a: torch.tensor([a.sample_rate / a.n_fft, a.n_fft / a.sample_rate]),
-            "bins reach half the sample rate, which n_fft / 2 steps divide":
-                lambda a: _resolution(a) * torch.tensor([2.0, 1.0]),
-            "a spectrum has n_fft / 2 + 1 bins, but only n_fft / 2 steps between them":
-                lambda a: torch.tensor(
-                    [a.sample_rate / 2 / (a.n_fft / 2 + 1), a.hop / a.sample_rate]),
-            "the second value is a time: divide the samples by the sample rate":
-                lambda a: torch.tensor([a.sample_rate / a.n_fft, float(a.hop)]),
-            "the order is wrong: first the step in hertz, then the step in seconds":
-                lambda a: _resolution(a).flip(0),
+            "frames are `hop` samples apart, not the window's `n_fft`": lambda a: (
+                torch.tensor([a.sample_rate / a.n_fft, a.n_fft / a.sample_rate])
+            ),
+            "bins reach half the sample rate, which n_fft / 2 steps divide": lambda a: (
+                _resolution(a) * torch.tensor([2.0, 1.0])
+            ),
+            "a spectrum has n_fft / 2 + 1 bins, but only n_fft / 2 steps between them": lambda a: (
+                torch.tensor(
+                    [a.sample_rate / 2 / (a.n_fft / 2 + 1), a.hop / a.sample_rate]
+                )
+            ),
+            "the second value is a time: divide the samples by the sample rate": lambda a: (
+                torch.tensor([a.sample_rate / a.n_fft, float(a.hop)])
+            ),
+            "the order is wrong: first the step in hertz, then the step in seconds": lambda a: (
+                _resolution(a).flip(0)
+            ),
         },
     ),
     "leaked": Exercise(
         lambda train, test: torch.tensor(
-            [clip_name(text) in leaks(train, test).videos for text in test]),
+            [clip_name(text) in leaks(train, test).videos for text in test]
+        ),
         _leaked_inputs,
         {
-            "that compares clips; clips of one source video differ in their start":
-                lambda train, test: _leaked(train, test, clip_name),
-            "lists spell one clip in several ways; bring all to one by clip_name":
-                lambda train, test: _leaked(train, test, lambda text: text[:11]),
-            "an id may hold `_`: take the first 11 characters":
-                lambda train, test: _leaked(
-                    train, test, lambda text: clip_name(text).split("_")[0]),
-            "that is how many leak; need one value for each test clip":
-                lambda train, test: torch.tensor(len(leaks(train, test).videos)),
+            "that compares clips; clips of one source video differ in their start": lambda train, test: (
+                _leaked(train, test, clip_name)
+            ),
+            "lists spell one clip in several ways; bring all to one by clip_name": lambda train, test: (
+                _leaked(train, test, lambda text: text[:11])
+            ),
+            "an id may hold `_`: take the first 11 characters": lambda train, test: (
+                _leaked(train, test, lambda text: clip_name(text).split("_")[0])
+            ),
+            "that is how many leak; need one value for each test clip": lambda train, test: (
+                torch.tensor(len(leaks(train, test).videos))
+            ),
         },
     ),
     "theta": Exercise(
         augment.affine,
         _theta_inputs,
         {
-            "it rotates the wrong way: R(φ) is [[cos φ, −sin φ], [sin φ, cos φ]]":
-                lambda s, t, a, f: augment.affine(s, t, -a, f),
-            "the flip comes before the rotation: it multiplies the first column":
-                lambda s, t, a, f: augment.affine(s, t, a * f, f),
-            "the side is missing: it multiplies the rotation":
-                lambda s, t, a, f: augment.affine(torch.ones_like(s), t, a, f),
-            "the side multiplies the rotation, not the shift":
-                lambda s, t, a, f: augment.affine(s, s[:, None] * t, a, f),
-            "the angle is given in radians, not in degrees":
-                lambda s, t, a, f: augment.affine(s, t, a.deg2rad(), f),
-            "the flip is missing: it multiplies the first column":
-                lambda s, t, a, f: augment.affine(s, t, a, f.abs()),
+            "it rotates the wrong way: R(φ) is [[cos φ, −sin φ], [sin φ, cos φ]]": lambda s, t, a, f: (
+                augment.affine(s, t, -a, f)
+            ),
+            "the flip comes before the rotation: it multiplies the first column": lambda s, t, a, f: (
+                augment.affine(s, t, a * f, f)
+            ),
+            "the side is missing: it multiplies the rotation": lambda s, t, a, f: (
+                augment.affine(torch.ones_like(s), t, a, f)
+            ),
+            "the side multiplies the rotation, not the shift": lambda s, t, a, f: (
+                augment.affine(s, s[:, None] * t, a, f)
+            ),
+            "the angle is given in radians, not in degrees": lambda s, t, a, f: (
+                augment.affine(s, t, a.deg2rad(), f)
+            ),
+            "the flip is missing: it multiplies the first column": lambda s, t, a, f: (
+                augment.affine(s, t, a, f.abs())
+            ),
         },
     ),
     "most_similar": Exercise(
         augment.most_similar,
         _similar_inputs,
         {
-            "cosines can be negative: put −inf on the diagonal, not 0":
-                lambda e: _others(e, 0).argmax(1),
-            "every clip finds itself; put −inf on the diagonal first":
-                lambda e: (e @ e.T).argmax(1),
-            "that is the similarity; return the index of the clip: argmax, not max":
-                lambda e: _others(e, -torch.inf).amax(1),
-            "that is the least similar clip; take the largest cosine":
-                lambda e: (e @ e.T).argmin(1),
-            "with two equal clips, the second best can be the clip itself; put −inf there":
-                lambda e: (e @ e.T).topk(2).indices[:, 1],
+            "cosines can be negative: put −inf on the diagonal, not 0": lambda e: (
+                _others(e, 0).argmax(1)
+            ),
+            "every clip finds itself; put −inf on the diagonal first": lambda e: (
+                e @ e.T
+            ).argmax(1),
+            "that is the similarity; return the index of the clip: argmax, not max": lambda e: (
+                _others(e, -torch.inf).amax(1)
+            ),
+            "that is the least similar clip; take the largest cosine": lambda e: (
+                e @ e.T
+            ).argmin(1),
+            "with two equal clips, the second best can be the clip itself; put −inf there": lambda e: (
+                (e @ e.T).topk(2).indices[:, 1]
+            ),
         },
     ),
     "weighted_mean": Exercise(
         weighted_mean,
         lambda: [(_random(2, 3, 4), 8 * _random(2, 3, 4, seed=1) - 4)],
         {
-            "that is the plain mean of the map; weight every cell by σ(logits)":
-                lambda s, z: s.mean((-2, -1)),
-            "that is the sum; divide by the sum of the weights":
-                lambda s, z: (z.sigmoid() * s).sum((-2, -1)),
-            "divide by the sum of the weights |m|, not by the number of cells":
-                lambda s, z: (z.sigmoid() * s).mean((-2, -1)),
-            "the weights are σ(logits), not a softmax of the logits":
-                lambda s, z: (z.flatten(-2).softmax(-1) * s.flatten(-2)).sum(-1),
+            "that is the plain mean of the map; weight every cell by σ(logits)": lambda s, z: (
+                s.mean((-2, -1))
+            ),
+            "that is the sum; divide by the sum of the weights": lambda s, z: (
+                z.sigmoid() * s
+            ).sum((-2, -1)),
+            "divide by the sum of the weights |m|, not by the number of cells": lambda s, z: (
+                (z.sigmoid() * s).mean((-2, -1))
+            ),
+            "the weights are σ(logits), not a softmax of the logits": lambda s, z: (
+                z.flatten(-2).softmax(-1) * s.flatten(-2)
+            ).sum(-1),
         },
     ),
     "trimap": Exercise(
         _trimap,
-        lambda: [(_random(5, 6, seed=2), 0.65, 0.4, 0.03),
-                 (_random(2, 3, 4, seed=3), 0.6, 0.2, 0.1)],
+        lambda: [
+            (_random(5, 6, seed=2), 0.65, 0.4, 0.03),
+            (_random(2, 3, 4, seed=3), 0.6, 0.2, 0.1),
+        ],
         {
-            "the background has its own threshold; 1 − foreground is the paper's form":
-                lambda s, e, n, t: {
-                    "foreground": ((s - e) / t).sigmoid(),
-                    "background": 1 - ((s - e) / t).sigmoid()},
-            "the background lies below its threshold; change the sign":
-                lambda s, e, n, t: {
-                    "foreground": ((s - e) / t).sigmoid(),
-                    "background": ((s - n) / t).sigmoid()},
-            "divide by tau inside σ: it sets how soft the edge is":
-                lambda s, e, n, t: {
-                    "foreground": (s - e).sigmoid(), "background": (n - s).sigmoid()},
-            "divide by tau; do not multiply":
-                lambda s, e, n, t: {
-                    "foreground": ((s - e) * t).sigmoid(),
-                    "background": ((n - s) * t).sigmoid()},
-            "those masks are hard and have no gradient; use σ":
-                lambda s, e, n, t: {
-                    "foreground": (s > e).float(), "background": (s < n).float()},
+            "the background has its own threshold; 1 − foreground is the paper's form": lambda s, e, n, t: {
+                "foreground": ((s - e) / t).sigmoid(),
+                "background": 1 - ((s - e) / t).sigmoid(),
+            },
+            "the background lies below its threshold; change the sign": lambda s, e, n, t: {
+                "foreground": ((s - e) / t).sigmoid(),
+                "background": ((s - n) / t).sigmoid(),
+            },
+            "divide by tau inside σ: it sets how soft the edge is": lambda s, e, n, t: {
+                "foreground": (s - e).sigmoid(),
+                "background": (n - s).sigmoid(),
+            },
+            "divide by tau; do not multiply": lambda s, e, n, t: {
+                "foreground": ((s - e) * t).sigmoid(),
+                "background": ((n - s) * t).sigmoid(),
+            },
+            "those masks are hard and have no gradient; use σ": lambda s, e, n, t: {
+                "foreground": (s > e).float(),
+                "background": (s < n).float(),
+            },
         },
     ),
     "contrast": Exercise(
         _contrast,
-        lambda: [(_random(5, 5, seed=4), _random(5, seed=5), 0.07),
-                 (_random(3, 3, seed=6), _random(3, seed=7), 0.5)],
+        lambda: [
+            (_random(5, 5, seed=4), _random(5, seed=5), 0.07),
+            (_random(3, 3, seed=6), _random(3, seed=7), 0.5),
+        ],
         {
-            "divide every logit by the temperature":
-                lambda s, n, t: _contrast(s, n, 1.0),
-            "divide by the temperature; do not multiply":
-                lambda s, n, t: _contrast(s, n, 1 / t),
-            "the image's own background is a logit too: B + 1 in all":
-                lambda s, n, t: F.cross_entropy(s / t, torch.arange(len(s))),
-            "the image's own sound counts twice: leave k = i out of the others":
-                lambda s, n, t: _cross_entropy(s.diagonal(), [s, n[:, None]], t),
+            "divide every logit by the temperature": lambda s, n, t: _contrast(
+                s, n, 1.0
+            ),
+            "divide by the temperature; do not multiply": lambda s, n, t: _contrast(
+                s, n, 1 / t
+            ),
+            "the image's own background is a logit too: B + 1 in all": lambda s, n, t: (
+                F.cross_entropy(s / t, torch.arange(len(s)))
+            ),
+            "the image's own sound counts twice: leave k = i out of the others": lambda s, n, t: (
+                _cross_entropy(s.diagonal(), [s, n[:, None]], t)
+            ),
             "the others and the background share one exponent, as in eq. 7; "
-            "give each a separate logit":
-                lambda s, n, t: F.softplus(
-                    (s.sum(1) - 2 * s.diagonal() + n) / t).mean(),
-            "that contrasts a sound with other images; s[i, k] is image i with sound k":
-                lambda s, n, t: _contrast(s.T, n, t),
+            "give each a separate logit": lambda s, n, t: F.softplus(
+                (s.sum(1) - 2 * s.diagonal() + n) / t
+            ).mean(),
+            "that contrasts a sound with other images; s[i, k] is image i with sound k": lambda s, n, t: (
+                _contrast(s.T, n, t)
+            ),
         },
     ),
     "precision_at_k": Exercise(
         lambda s, y, k: _right(s, y, k).mean(),
         _retrieval_inputs,
         {
-            "every query finds itself first; leave it out of the ranking":
-                lambda s, y, k: _right(s, y, k, itself=True).mean(),
-            "those are the least similar items; rank the highest cosine first":
-                lambda s, y, k: _right(s, y, k, best_first=False).mean(),
-            "that is A@K, which needs one hit; P@K is the fraction of the K that are right":
-                lambda s, y, k: _right(s, y, k).amax(1).mean(),
-            "that is recall; divide by K, not by the number of items of the class":
-                lambda s, y, k: (
-                    _right(s, y, k).sum(1) / ((y == y[:, None]).sum(1) - 1)
-                ).mean(),
-            "that is the number of right items; divide by K":
-                lambda s, y, k: _right(s, y, k).sum(1).mean(),
+            "every query finds itself first; leave it out of the ranking": lambda s, y, k: (
+                _right(s, y, k, itself=True).mean()
+            ),
+            "those are the least similar items; rank the highest cosine first": lambda s, y, k: (
+                _right(s, y, k, best_first=False).mean()
+            ),
+            "that is A@K, which needs one hit; P@K is the fraction of the K that are right": lambda s, y, k: (
+                _right(s, y, k).amax(1).mean()
+            ),
+            "that is recall; divide by K, not by the number of items of the class": lambda s, y, k: (
+                (_right(s, y, k).sum(1) / ((y == y[:, None]).sum(1) - 1)).mean()
+            ),
+            "that is the number of right items; divide by K": lambda s, y, k: (
+                _right(s, y, k).sum(1).mean()
+            ),
         },
     ),
     "ciou": Exercise(
         lambda p, g: localise.ciou(p[None], g[None])[0],
         _ciou_inputs,
         {
-            "the threshold is the map's median, sort(p)[n // 2], not its mean":
-                lambda p, g: _ciou(p > p.mean(), g),
-            "the threshold is the map's median, sort(p)[n // 2], not 0.5":
-                lambda p, g: _ciou(p > 0.5, g),
-            "strictly above the median: with ≥, all ties are in the mask":
-                lambda p, g: _ciou(p >= _median(p), g),
-            "that counts every g > 0 as 1; a pixel counts with its weight in both sums":
-                lambda p, g: _ciou(p > _median(p), (g > 0).float()),
-            "that is recall; add the false positives Σ M·[g = 0] to the denominator":
-                lambda p, g: ((p > _median(p)) * g).sum() / g.sum(),
-            "a false positive has g = 0; use [g = 0], not 1 − g, for disputed pixels":
-                lambda p, g: ((p > _median(p)) * g).sum()
-                / (g + (p > _median(p)) * (1 - g)).sum(),
+            "the threshold is the map's median, sort(p)[n // 2], not its mean": lambda p, g: (
+                _ciou(p > p.mean(), g)
+            ),
+            "the threshold is the map's median, sort(p)[n // 2], not 0.5": lambda p, g: (
+                _ciou(p > 0.5, g)
+            ),
+            "strictly above the median: with ≥, all ties are in the mask": lambda p, g: (
+                _ciou(p >= _median(p), g)
+            ),
+            "that counts every g > 0 as 1; a pixel counts with its weight in both sums": lambda p, g: (
+                _ciou(p > _median(p), (g > 0).float())
+            ),
+            "that is recall; add the false positives Σ M·[g = 0] to the denominator": lambda p, g: (
+                ((p > _median(p)) * g).sum() / g.sum()
+            ),
+            "a false positive has g = 0; use [g = 0], not 1 − g, for disputed pixels": lambda p, g: (
+                ((p > _median(p)) * g).sum() / (g + (p > _median(p)) * (1 - g)).sum()
+            ),
         },
     ),
     "success_rate": Exercise(
         lambda c: localise.summarise(c)["cIoU"],
-        lambda: [(torch.tensor([0.5, 0.0, 0.72, 0.5, 0.49, 0.31, 0.9]),),
-                 (_random(40) ** 2,)],
+        lambda: [
+            (torch.tensor([0.5, 0.0, 0.72, 0.5, 0.49, 0.31, 0.9]),),
+            (_random(40) ** 2,),
+        ],
         {
-            "that is the mean cIoU; count the clips that reach 0.5":
-                lambda c: c.mean(),
-            "a clip at 0.5 is a success too: ≥, not >":
-                lambda c: (c > 0.5).double().mean(),
-            "that is the number of successes; divide by the number of clips":
-                lambda c: (c >= 0.5).sum(),
-            "that is a percentage; give a fraction from 0 to 1":
-                lambda c: 100 * (c >= 0.5).double().mean(),
+            "that is the mean cIoU; count the clips that reach 0.5": lambda c: c.mean(),
+            "a clip at 0.5 is a success too: ≥, not >": lambda c: (
+                (c > 0.5).double().mean()
+            ),
+            "that is the number of successes; divide by the number of clips": lambda c: (
+                (c >= 0.5).sum()
+            ),
+            "that is a percentage; give a fraction from 0 to 1": lambda c: (
+                100 * (c >= 0.5).double().mean()
+            ),
         },
     ),
     "total_loss": Exercise(
         _total_loss,
         _total_loss_inputs,
         {
-            "the equivariance term is missing":
-                lambda l1, l2, r1, r2, t, w: l1 + l2,
-            "λ weights the equivariance term, not the contrastive ones":
-                lambda l1, l2, r1, r2, t, w:
-                    w * (l1 + l2) + equivariance_loss(r1, r2, t),
-            "theta transforms branch 1's map to match branch 2's: response_1 comes first":
-                lambda l1, l2, r1, r2, t, w:
-                    l1 + l2 + w * equivariance_loss(r2, r1, t),
-            "both branches' contrastive losses count in full":
-                lambda l1, l2, r1, r2, t, w:
-                    (l1 + l2) / 2 + w * equivariance_loss(r1, r2, t),
+            "the equivariance term is missing": lambda l1, l2, r1, r2, t, w: l1 + l2,
+            "λ weights the equivariance term, not the contrastive ones": lambda l1, l2, r1, r2, t, w: (
+                w * (l1 + l2) + equivariance_loss(r1, r2, t)
+            ),
+            "theta transforms branch 1's map to match branch 2's: response_1 comes first": lambda l1, l2, r1, r2, t, w: (
+                l1 + l2 + w * equivariance_loss(r2, r1, t)
+            ),
+            "both branches' contrastive losses count in full": lambda l1, l2, r1, r2, t, w: (
+                (l1 + l2) / 2 + w * equivariance_loss(r1, r2, t)
+            ),
         },
     ),
     "equivariance_loss": Exercise(
         equivariance_loss,
         _equivariance_inputs,
         {
-            "that counts the border; leave out-of-frame cells out":
-                lambda a, b, t: _equivariance_variant(a, b, t, threshold=-1),
-            "cells that are only partly out of frame do not count either":
-                lambda a, b, t: _equivariance_variant(a, b, t, threshold=0),
-            "out-of-frame cells are 0 but still counted; divide by the cells in frame":
-                lambda a, b, t: _equivariance_variant(a, b, t, torch.mean),
-            "that is the sum; divide by the number of cells in frame":
-                lambda a, b, t: _equivariance_variant(a, b, t, torch.sum),
-            "theta transformed branch 2's image: warp response_1, leave response_2":
-                lambda a, b, t: _equivariance_variant(b, a, t),
-            "that warps with the inverse; theta already maps output to input":
-                lambda a, b, t: _equivariance_variant(a, b, _inverse(t)),
+            "that counts the border; leave out-of-frame cells out": lambda a, b, t: (
+                _equivariance_variant(a, b, t, threshold=-1)
+            ),
+            "cells that are only partly out of frame do not count either": lambda a, b, t: (
+                _equivariance_variant(a, b, t, threshold=0)
+            ),
+            "out-of-frame cells are 0 but still counted; divide by the cells in frame": lambda a, b, t: (
+                _equivariance_variant(a, b, t, torch.mean)
+            ),
+            "that is the sum; divide by the number of cells in frame": lambda a, b, t: (
+                _equivariance_variant(a, b, t, torch.sum)
+            ),
+            "theta transformed branch 2's image: warp response_1, leave response_2": lambda a, b, t: (
+                _equivariance_variant(b, a, t)
+            ),
+            "that warps with the inverse; theta already maps output to input": lambda a, b, t: (
+                _equivariance_variant(a, b, _inverse(t))
+            ),
         },
     ),
 }
@@ -445,8 +516,10 @@ def _difference(found: Any, right: Any, tolerance: float = 1e-4) -> str | None:
         at = gap.nan_to_num(torch.inf).argmax()
         where = tuple(int(i) for i in torch.unravel_index(at, gap.shape))
         place = f" at {list(where)}" if where else ""
-        return (f"{(~(gap <= tolerance)).double().mean():.0%} of its values differ; "
-                f"{found.flatten()[at]:.4g}{place}, need {right.flatten()[at]:.4g}")
+        return (
+            f"{(~(gap <= tolerance)).double().mean():.0%} of its values differ; "
+            f"{found.flatten()[at]:.4g}{place}, need {right.flatten()[at]:.4g}"
+        )
     return None
 
 

@@ -24,8 +24,11 @@ WIDTH = 480  # pixels, of the video on the page
 def videos_in(folders: Iterable[str | Path]) -> list[str]:
     """The videos in folders, sorted by name, without the results of this widget."""
     paths = (path for folder in folders for path in sorted(Path(folder).iterdir()))
-    return [str(path) for path in paths
-            if path.suffix.lower() in SUFFIXES and not path.name.endswith(MADE)]
+    return [
+        str(path)
+        for path in paths
+        if path.suffix.lower() in SUFFIXES and not path.name.endswith(MADE)
+    ]
 
 
 def video_picker(
@@ -42,23 +45,35 @@ def video_picker(
     """
     controls = {
         "path": ipywidgets.Combobox(
-            options=videos_in(folders), description="video", ensure_option=False,
-            placeholder="choose a video, or type a path", continuous_update=False,
-            layout=ipywidgets.Layout(width="26rem")),
+            options=videos_in(folders),
+            description="video",
+            ensure_option=False,
+            placeholder="choose a video, or type a path",
+            continuous_update=False,
+            layout=ipywidgets.Layout(width="26rem"),
+        ),
         "fps": ipywidgets.Dropdown(
             options=[("1", 1), ("2", 2), ("5", 5), ("10", 10), ("all", None)],
-            value=fps, description="frames / s", layout=ipywidgets.Layout(width="11rem")),
+            value=fps,
+            description="frames / s",
+            layout=ipywidgets.Layout(width="11rem"),
+        ),
     }
     button = ipywidgets.Button(description="Make the heatmap", button_style="primary")
     progress = ipywidgets.IntProgress(
-        layout=ipywidgets.Layout(width="26rem", visibility="hidden"))
+        layout=ipywidgets.Layout(width="26rem", visibility="hidden")
+    )
     status = ipywidgets.HTML()
     view = ipywidgets.Video(
-        format="mp4", autoplay=False, loop=False, width=WIDTH,
-        layout=ipywidgets.Layout(display="none"))
-    box = ipywidgets.VBox([
-        ipywidgets.HBox([*controls.values(), button]), progress, status, view,
-    ])
+        format="mp4",
+        autoplay=False,
+        loop=False,
+        width=WIDTH,
+        layout=ipywidgets.Layout(display="none"),
+    )
+    box = ipywidgets.VBox(
+        [ipywidgets.HBox([*controls.values(), button]), progress, status, view]
+    )
 
     def count(frames, total, desc, unit):
         progress.value, progress.max, progress.description = 0, total, desc
@@ -80,8 +95,9 @@ def video_picker(
         button.disabled, progress.layout.visibility = True, "visible"
         report(f"Reading {path.name} …")
         try:
-            found = heat_video(model, path, path.with_suffix(MADE),
-                               controls["fps"].value, count)
+            found = heat_video(
+                model, path, path.with_suffix(MADE), controls["fps"].value, count
+            )
         except (OSError, ValueError) as error:
             return report(f"✗ {error}")
         except KeyboardInterrupt:
@@ -89,9 +105,11 @@ def video_picker(
         finally:
             button.disabled, progress.layout.visibility = False, "hidden"
         box.made = found
-        summary = (f"{found.frames:,} frames, {found.seconds:.1f} s; cosines from "
-                   f"{found.low:.2f} (dark) to {found.high:.2f} (bright). "
-                   f"Saved as {found.out}")
+        summary = (
+            f"{found.frames:,} frames, {found.seconds:.1f} s; cosines from "
+            f"{found.low:.2f} (dark) to {found.high:.2f} (bright). "
+            f"Saved as {found.out}"
+        )
         if found.out.stat().st_size > LARGEST:
             return report(f"{summary}; it is too large to show here")
         report(summary)

@@ -54,10 +54,15 @@ def pseudo_masks(
     """
     controls = {
         "epsilon": ipywidgets.FloatSlider(
-            value=epsilon, min=0.1, max=1, step=0.01, description="ε"),
+            value=epsilon, min=0.1, max=1, step=0.01, description="ε"
+        ),
         "tau": ipywidgets.FloatLogSlider(
-            value=tau, min=math.log10(tau) - 1, max=math.log10(tau) + 2, step=0.05,
-            description="τ"),
+            value=tau,
+            min=math.log10(tau) - 1,
+            max=math.log10(tau) + 2,
+            step=0.05,
+            description="τ",
+        ),
     }
     figure = plot.pseudo_mask(image, response, epsilon, tau)
     plot.freeze_layout(figure)
@@ -83,8 +88,12 @@ def pseudo_masks(
 SIDE = 212  # pixels a side of each of the four panels of `equivariance`
 LINE = 24  # pixels: the title above each
 # Pillow's font has no Φ
-TITLES = ("image", "transformed image", "transformed map of the image",
-          "map of the transformed image")
+TITLES = (
+    "image",
+    "transformed image",
+    "transformed map of the image",
+    "map of the transformed image",
+)
 
 
 def transform_panels(
@@ -144,27 +153,37 @@ def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
     controls = {
         "scene": ipywidgets.Dropdown(
             options=[(f"{n}: {label}", n) for n, label in enumerate(clips.labels)],
-            description="scene"),
+            description="scene",
+        ),
         "angle": ipywidgets.FloatSlider(
-            value=0, min=-90, max=90, step=1, description="angle (°)",
-            readout_format=".0f"),
+            value=0,
+            min=-90,
+            max=90,
+            step=1,
+            description="angle (°)",
+            readout_format=".0f",
+        ),
         "scale": ipywidgets.FloatSlider(
-            value=1, min=0.5, max=2, step=0.05, description="scale"),
+            value=1, min=0.5, max=2, step=0.05, description="scale"
+        ),
         "flip": ipywidgets.Checkbox(value=False, description="flip"),
     }
-    view = ipywidgets.Image(
-        format="png", width=4 * SIDE + 3 * 8, height=SIDE + LINE)
+    view = ipywidgets.Image(format="png", width=4 * SIDE + 3 * 8, height=SIDE + LINE)
     status = ipywidgets.HTML()
-    box = ipywidgets.VBox([
-        ipywidgets.HBox([controls["scene"], controls["flip"]]),
-        ipywidgets.HBox([controls["angle"], controls["scale"]]),
-        view, status,
-    ])
+    box = ipywidgets.VBox(
+        [
+            ipywidgets.HBox([controls["scene"], controls["flip"]]),
+            ipywidgets.HBox([controls["angle"], controls["scale"]]),
+            view,
+            status,
+        ]
+    )
 
     def render(_=None):
         n, now = controls["scene"].value, {k: c.value for k, c in controls.items()}
         theta = augment.affine(
-            torch.tensor([1 / now["scale"]]), torch.zeros(1, 2),
+            torch.tensor([1 / now["scale"]]),
+            torch.zeros(1, 2),
             torch.tensor([math.radians(now["angle"])]),
             torch.tensor([-1.0 if now["flip"] else 1.0]),
         )
@@ -176,9 +195,13 @@ def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
         box.loss = equivariance_loss(map_1, map_2, theta).item()
         std, mean = torch.tensor(STD)[:, None, None], torch.tensor(MEAN)[:, None, None]
         view.value = transform_panels(
-            clips.images[n] / 255, transformed[0].cpu() * std + mean,
-            augment.warp(map_1, theta)[0], map_2[0], in_frame[0],
-            map_1.min().item(), map_1.max().item(),
+            clips.images[n] / 255,
+            transformed[0].cpu() * std + mean,
+            augment.warp(map_1, theta)[0],
+            map_2[0],
+            in_frame[0],
+            map_1.min().item(),
+            map_1.max().item(),
         )
         status.value = (
             f"♪ {clips.labels[n]}. <b>L<sub>geo</sub> = {box.loss:.4f}</b>; the map's "
@@ -212,6 +235,7 @@ def heat_panels(
     colours the pixels where p is above the quantile, blue in the boxes and vermilion
     outside, and yellow the pixels of the boxes where it is not.
     """
+
     def paint(pixels, color, at):
         color = torch.tensor([int(color[k : k + 2], 16) for k in (1, 3, 5)])
         pixels[at] = 0.4 * pixels[at] + 0.6 * color
@@ -233,8 +257,10 @@ def heat_panels(
         colors = torch.from_numpy(plt.get_cmap(plot.MAP)(p.numpy())[..., :3]).float()
         pixels = 0.4 * pixels + 0.6 * 255 * colors
     canvas = Image.new("RGB", (2 * PANEL + 8, PANEL), "white")
-    for x, panel in ((0, plain.resize((PANEL, PANEL), BILINEAR)),
-                     (PANEL + 8, enlarge(pixels))):
+    for x, panel in (
+        (0, plain.resize((PANEL, PANEL), BILINEAR)),
+        (PANEL + 8, enlarge(pixels)),
+    ):
         draw = ImageDraw.Draw(panel)
         for box in boxes:
             edges = [edge * (PANEL - 1) for edge in box]
@@ -274,23 +300,29 @@ def heatmaps(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
     names = [f"{n}: {label}" for n, label in enumerate(clips.labels)]
     controls = {
         "image": ipywidgets.Dropdown(
-            options=list(zip(names, range(len(clips)))), description="image"),
+            options=list(zip(names, range(len(clips)))), description="image"
+        ),
         "sound": ipywidgets.Dropdown(
             options=[("its own", "own"), *zip(names, range(len(clips)))],
-            description="sound"),
+            description="sound",
+        ),
         "quantile": ipywidgets.FloatSlider(
-            value=0.5, min=0, max=0.99, step=0.01, description="quantile"),
-        "show": ipywidgets.ToggleButtons(
-            options=[("map", "map"), ("mask", "mask")]),
+            value=0.5, min=0, max=0.99, step=0.01, description="quantile"
+        ),
+        "show": ipywidgets.ToggleButtons(options=[("map", "map"), ("mask", "mask")]),
     }
     view = ipywidgets.Image(format="png", width=2 * PANEL + 8, height=PANEL)
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
     status = ipywidgets.HTML()
-    box = ipywidgets.VBox([
-        ipywidgets.HBox([controls["image"], controls["sound"]]),
-        ipywidgets.HBox([controls["quantile"], controls["show"]]),
-        view, status, player,
-    ])
+    box = ipywidgets.VBox(
+        [
+            ipywidgets.HBox([controls["image"], controls["sound"]]),
+            ipywidgets.HBox([controls["quantile"], controls["show"]]),
+            view,
+            status,
+            player,
+        ]
+    )
 
     def sound_index():
         sound = controls["sound"].value

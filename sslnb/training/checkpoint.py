@@ -40,8 +40,10 @@ def run_folder(folder: str | Path, resume: bool = False) -> Iterator[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    busy = (f"another run is at work in {folder}: wait for its end, or train into another "
-            "folder (--out)")
+    busy = (
+        f"another run is at work in {folder}: wait for its end, or train into another "
+        "folder (--out)"
+    )
     with locked(path, busy):
         try:
             if not resume:
@@ -86,7 +88,9 @@ def set_aside(folder: str | Path) -> Path | None:
     return target
 
 
-def save_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState) -> None:
+def save_state(
+    folder: Path, config: TrainConfig, clips: dict, state: TrainState
+) -> None:
     """Write all that resuming needs, the metrics, and the model where it is the best.
 
     clips: {name: Clips.fingerprint()} of the training and validation clips. The last two
@@ -94,14 +98,23 @@ def save_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState
     """
     if state.is_best():
         state.averaged.save(
-            folder, training=asdict(config), clips=clips["training"]["number"],
+            folder,
+            training=asdict(config),
+            clips=clips["training"]["number"],
             metrics=state.history[-1],
         )
-    tensors = {f"{part}.{name}": value for part, module in state.modules().items()
-               for name, value in module.state_dict().items()}
+    tensors = {
+        f"{part}.{name}": value
+        for part, module in state.modules().items()
+        for name, value in module.state_dict().items()
+    }
     for index, values in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-    text = json.dumps({"config": asdict(config), "data": clips, "history": state.history})
+        tensors |= {
+            f"optimizer.{index}.{name}": value for name, value in values.items()
+        }
+    text = json.dumps(
+        {"config": asdict(config), "data": clips, "history": state.history}
+    )
     with atomic_write(folder / f"state-{len(state.history):04d}.safetensors") as path:
         write(tensors, path, {"state": text})
     lines = "".join(json.dumps(metrics) + "\n" for metrics in state.history)
@@ -112,7 +125,9 @@ def save_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState
         old.unlink()
 
 
-def load_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState) -> None:
+def load_state(
+    folder: Path, config: TrainConfig, clips: dict, state: TrainState
+) -> None:
     """Put the last saved state of a folder into `state`.
 
     FileNotFoundError where there is none; ValueError where it is damaged, of another
@@ -124,15 +139,22 @@ def load_state(folder: Path, config: TrainConfig, clips: dict, state: TrainState
     try:
         with safe_open(path, framework="pt") as file:
             saved = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}; delete it to resume from the "
-                         "state before, or start anew") from error
+        raise ValueError(
+            f"{path} is damaged: {error}; delete it to resume from the "
+            "state before, or start anew"
+        ) from error
     _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
     _check_same_clips(path, saved.get("data"), clips)
     for part, module in state.modules().items():
-        module.load_state_dict({name.removeprefix(f"{part}."): value for name, value
-                                in tensors.items() if name.startswith(f"{part}.")})
+        module.load_state_dict(
+            {
+                name.removeprefix(f"{part}."): value
+                for name, value in tensors.items()
+                if name.startswith(f"{part}.")
+            }
+        )
     _load_optimizer(state.optimizer, tensors)
     state.history = saved["history"]
 
@@ -163,8 +185,10 @@ def _check_same_config(path, before, now):
 def _check_same_clips(path, before, now):
     """ValueError where fingerprints differ: epochs on other clips are another run."""
     if before is None:  # saved by an earlier version: nothing says which clips it saw
-        raise ValueError(f"{path} does not say which clips it was trained on, so it "
-                         "cannot be resumed safely: train anew in another folder")
+        raise ValueError(
+            f"{path} does not say which clips it was trained on, so it "
+            "cannot be resumed safely: train anew in another folder"
+        )
     for name, new in now.items():
         old = before[name]
         differ = ", ".join(what for what in new if new[what] != old[what])

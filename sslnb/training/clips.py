@@ -1,6 +1,6 @@
 """Which clips train a model, and which choose its best epoch (notebook 05).
 
-    >>> clips, val = load_training("laptop", scenes=5_000, val_clips=400)
+>>> clips, val = load_training("laptop", scenes=5_000, val_clips=400)
 """
 
 import time
@@ -16,9 +16,14 @@ from sslnb.training.recipe import SCENES, VAL_CLIPS
 
 
 def load_training(
-    preset: str = "laptop", scenes: int = SCENES, val_clips: int = VAL_CLIPS,
-    data: str = "soundstamps", root: str | Path = "", listed: str | Path = "",
-    skip_damaged: bool = False, progress: Callable = lambda scenes: scenes,
+    preset: str = "laptop",
+    scenes: int = SCENES,
+    val_clips: int = VAL_CLIPS,
+    data: str = "soundstamps",
+    root: str | Path = "",
+    listed: str | Path = "",
+    skip_damaged: bool = False,
+    progress: Callable = lambda scenes: scenes,
 ) -> tuple[Clips, Clips]:
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
@@ -32,8 +37,10 @@ def load_training(
     """
     size, audio = PRESETS[preset].image_size, PRESETS[preset].audio
     if data == "soundstamps":
-        return (load_scenes("train", scenes, size, audio.samples, progress=progress),
-                load_scenes("val", val_clips, size, audio.samples))
+        return (
+            load_scenes("train", scenes, size, audio.samples, progress=progress),
+            load_scenes("val", val_clips, size, audio.samples),
+        )
     if data not in ("packed", "vggsound"):
         raise ValueError(f"data is {data!r}; need soundstamps, packed or vggsound")
     if not root:
@@ -53,22 +60,29 @@ def load_training(
     if not 0 < val_clips < len(clips) - 1:
         raise ValueError(
             f"{path} has {len(clips)} clips; {val_clips} of them cannot be held out to "
-            "validate on: " + ("pack four or more" if len(clips) < 4 else
-            f"set --val-clips (val_scenes in notebook 05) to 1 … {len(clips) - 2}, for "
-            f"instance {max(2, len(clips) // 10)}"))
+            "validate on: "
+            + (
+                "pack four or more"
+                if len(clips) < 4
+                else f"set --val-clips (val_scenes in notebook 05) to 1 … {len(clips) - 2}, for "
+                f"instance {max(2, len(clips) // 10)}"
+            )
+        )
     return clips.part(slice(-val_clips)), clips.part(slice(-val_clips, None))
 
 
-def check_clips(clips: Clips, val: Clips, benchmark: Collection[str] = (),
-                allow_leaks: bool = False) -> None:
+def check_clips(
+    clips: Clips, val: Clips, benchmark: Collection[str] = (), allow_leaks: bool = False
+) -> None:
     """Refuse clips that cannot train, and validation or benchmark clips seen in training.
 
     benchmark: names of the clips that the model will be scored on. ValueError says
     which clips are where they must not be.
     """
     if len(clips) < max(2, parallel.world_size()):
-        raise ValueError(f"{len(clips)} clip(s) to train on; need at least two, and one "
-                         "a process")
+        raise ValueError(
+            f"{len(clips)} clip(s) to train on; need at least two, and one a process"
+        )
     wrong = [name for name in val.names if "/" in name and not name.startswith("val/")]
     if wrong:
         raise ValueError(f"only the split val may choose a model; found {wrong[0]}")
@@ -78,7 +92,9 @@ def check_clips(clips: Clips, val: Clips, benchmark: Collection[str] = (),
     ):
         both = set(val.names).intersection(others)
         if both:
-            raise ValueError(f"{len(both)} clips of val are in {name} too, {min(both)} for "
-                             f"instance: {why}")
+            raise ValueError(
+                f"{len(both)} clips of val are in {name} too, {min(both)} for "
+                f"instance: {why}"
+            )
     if benchmark:
         refuse_leaks(clips.names, benchmark, allow_leaks)

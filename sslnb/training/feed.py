@@ -44,9 +44,9 @@ class Feed:
             self.images, self.waves = self.images.to(device), self.waves.to(device)
         self.table: Tensor | None = None
         if 4 * len(clips) * audio.n_mels * audio.frames < TABLE:
-            self.table = torch.cat([
-                self._spectrogram(waves) for waves in self.waves.split(128)
-            ])
+            self.table = torch.cat(
+                [self._spectrogram(waves) for waves in self.waves.split(128)]
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,8 +69,11 @@ class Feed:
     def _read(self, index, similar):
         """What a thread can prepare: images, and waves where there is no table."""
         others = [] if similar is None else [similar[index]]
-        waves = None if self.table is not None else [
-            self._rows(self.waves, rows) for rows in (index, *others)]
+        waves = (
+            None
+            if self.table is not None
+            else [self._rows(self.waves, rows) for rows in (index, *others)]
+        )
         return index, self._rows(self.images, index), waves, others
 
     def _finish(self, index, images, waves, others):
@@ -90,7 +93,9 @@ class Feed:
         RuntimeError names clips that cannot be read.
         """
         self.waited = 0.0
-        if self.device.type == "cpu":  # it reads or computes: threads would only disturb
+        if (
+            self.device.type == "cpu"
+        ):  # it reads or computes: threads would only disturb
             reads = ((lambda part=part: self._read(part, similar)) for part in parts)
         else:
             reads = self._ahead(parts, similar)

@@ -40,9 +40,15 @@ from sslnb.training.step import (
 
 
 def train(
-    config: TrainConfig, clips: Clips, val: Clips, folder: str | Path,
-    resume: bool = False, progress: Callable = lambda batches: batches,
-    benchmark: Collection[str] = (), allow_leaks: bool = False, threads: int = 2,
+    config: TrainConfig,
+    clips: Clips,
+    val: Clips,
+    folder: str | Path,
+    resume: bool = False,
+    progress: Callable = lambda batches: batches,
+    benchmark: Collection[str] = (),
+    allow_leaks: bool = False,
+    threads: int = 2,
     compiled: bool = False,
 ) -> Iterator[dict]:
     """Train on `clips`, validate on `val`; yields the metrics of every epoch.
@@ -66,8 +72,10 @@ def train(
     """
     check_clips(clips, val, benchmark, allow_leaks)
     if compiled and parallel.world_size() > 1:
-        raise ValueError("torch.compile cannot see through the batch-norm of several "
-                         "processes: compile where there is one")
+        raise ValueError(
+            "torch.compile cannot see through the batch-norm of several "
+            "processes: compile where there is one"
+        )
     device, folder = parallel.device(), Path(folder)
     with run_folder(folder, resume) if parallel.is_main() else nullcontext():
         state = TrainState(config, device)
@@ -76,12 +84,16 @@ def train(
             load_state(folder, config, seen, state)
         if compiled:
             compile_encoders(state.model)
-        torch.backends.cudnn.benchmark = True  # shapes stay the same: the fastest kernels
+        torch.backends.cudnn.benchmark = (
+            True  # shapes stay the same: the fastest kernels
+        )
         branches = parallel.data_parallel(Branches(state.model, config.precision))
         feed = Feed(clips, state.model.config.audio, device, threads)
         save = partial(save_state, folder, config, seen, state)
         if parallel.is_main() and len(state.history) == config.epochs:
-            print(f"{folder}: all {config.epochs} epochs are done, nothing is left to train")
+            print(
+                f"{folder}: all {config.epochs} epochs are done, nothing is left to train"
+            )
         yield from train_epochs(config, state, branches, feed, val, save, progress)
 
 

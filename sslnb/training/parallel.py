@@ -61,8 +61,10 @@ def process_group(minutes: float = 10) -> Iterator[None]:
         torch.cuda.set_device(where)
     if many:
         before = signal.signal(signal.SIGTERM, _stop)
-        dist.init_process_group("nccl" if where.type == "cuda" else "gloo",
-                                timeout=timedelta(minutes=minutes))
+        dist.init_process_group(
+            "nccl" if where.type == "cuda" else "gloo",
+            timeout=timedelta(minutes=minutes),
+        )
     try:
         yield
     except BaseException:
@@ -80,8 +82,9 @@ def process_group(minutes: float = 10) -> Iterator[None]:
 
 def _stop(number, frame):
     if sys.exception() is None:  # else an error is on its way already
-        raise RuntimeError("this process was asked to stop (SIGTERM), as all are where "
-                           "one is lost")
+        raise RuntimeError(
+            "this process was asked to stop (SIGTERM), as all are where one is lost"
+        )
 
 
 def local_slice(batch: int) -> slice:
@@ -91,7 +94,9 @@ def local_slice(batch: int) -> slice:
     fewer clips than processes.
     """
     if batch < world_size():
-        raise ValueError(f"a batch of {batch} for {world_size()} processes: need a clip each")
+        raise ValueError(
+            f"a batch of {batch} for {world_size()} processes: need a clip each"
+        )
     return slice(batch * rank() // world_size(), batch * (rank() + 1) // world_size())
 
 
@@ -105,8 +110,11 @@ def gather(x: Tensor, batch: int) -> Tensor:
     if world_size() == 1:
         return x
     rows = x.new_zeros(batch, *x.shape[1:])
-    return all_sum(torch.index_add(
-        rows, 0, torch.arange(batch, device=x.device)[local_slice(batch)], x))
+    return all_sum(
+        torch.index_add(
+            rows, 0, torch.arange(batch, device=x.device)[local_slice(batch)], x
+        )
+    )
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -151,7 +159,10 @@ def data_parallel(model: nn.Module) -> nn.Module:
     """A module whose gradients are averaged over all processes at each backward."""
     if world_size() == 1:
         return model
-    where = [next(model.parameters()).device.index] if next(
-        model.parameters()).is_cuda else None
+    where = (
+        [next(model.parameters()).device.index]
+        if next(model.parameters()).is_cuda
+        else None
+    )
     # batch-norm's buffers are the same everywhere already
     return nn.parallel.DistributedDataParallel(model, where, broadcast_buffers=False)

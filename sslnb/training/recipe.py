@@ -1,8 +1,8 @@
 """The settings of a run (notebook 05; section 4.1, table 1).
 
-    >>> TrainConfig.from_preset("paper", epochs=10)   # the paper's, for ten epochs only
-    >>> TrainConfig(model="D").parts                         # what model D of table 1 has
-    ('app', 'geo', 'mask')
+>>> TrainConfig.from_preset("paper", epochs=10)   # the paper's, for ten epochs only
+>>> TrainConfig(model="D").parts                         # what model D of table 1 has
+('app', 'geo', 'mask')
 """
 
 import math
@@ -41,14 +41,17 @@ class TrainConfig:
     epochs: int = setting(14, "how often each clip is seen (section 4.1: 80)")
     batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
     learning_rate: float = setting(3e-3, "Adam's highest rate (section 4.1: 1e-4)")
-    warmup: float = setting(0.1, "fraction of the steps over which the rate rises (ours)")
+    warmup: float = setting(
+        0.1, "fraction of the steps over which the rate rises (ours)"
+    )
     cosine_decay: bool = setting(
         True, "let the rate then fall to 0 along a cosine; else it stays (ours)"
     )
     weight_decay: float = setting(1e-4, "Adam's weight decay (released code)")
     ema_decay: float = setting(
-        0.998, "decay a step of the exponential moving average of the weights, which is "
-        "the model that is saved; 0: save the weights themselves (ours)"
+        0.998,
+        "decay a step of the exponential moving average of the weights, which is "
+        "the model that is saved; 0: save the weights themselves (ours)",
     )
     seed: int = setting(0, "of weights, order and augmentations")
     form: Literal["release", "paper"] = setting(
@@ -60,24 +63,28 @@ class TrainConfig:
     temperature: float = setting(0.07, "of the softmax over sounds (released code)")
     geo_weight: float = setting(2.0, "λ_geo of equation 11 (section 3.3.3: 2)")
     crop: tuple[float, float] = setting(
-        (0.3, 1.0), "T_geo: smallest and largest area of a crop, as fractions of the image"
+        (0.3, 1.0),
+        "T_geo: smallest and largest area of a crop, as fractions of the image",
     )
     scale_p: float = setting(
         0.5, "T_geo: probability that the content shrinks to half its size (A.1)"
     )
     mix_alpha: float = setting(0.65, "α of equation 4 in the last epoch; 0: no mixing")
     separate_masks: bool = setting(
-        False, "draw a T_mask for each branch (figure 2); else both branches hear one "
-        "masked sound, which is encoded once (released code)"
+        False,
+        "draw a T_mask for each branch (figure 2); else both branches hear one "
+        "masked sound, which is encoded once (released code)",
     )
     # A short run needs an easy start.
     curriculum: float = setting(
-        0.4, "fraction of the run over which T_app and T_mask rise to their full "
-        "frequency; 0: full from the start (ours)"
+        0.4,
+        "fraction of the run over which T_app and T_mask rise to their full "
+        "frequency; 0: full from the start (ours)",
     )
     precision: Literal["bf16", "fp32"] = setting(
-        "bf16", "of the encoders, or fp32; the losses and the search for similar sounds "
-        "are always in fp32"
+        "bf16",
+        "of the encoders, or fp32; the losses and the search for similar sounds "
+        "are always in fp32",
     )
 
     def __post_init__(self):
@@ -100,8 +107,10 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(changes) - known)
         if unknown:
-            raise ValueError(f"unknown setting {', '.join(unknown)}; "
-                             f"known are {', '.join(sorted(known))}")
+            raise ValueError(
+                f"unknown setting {', '.join(unknown)}; "
+                f"known are {', '.join(sorted(known))}"
+            )
         return cls(**{"preset": preset, **RECIPES.get(preset, {}), **changes})
 
     @property
@@ -114,8 +123,14 @@ class TrainConfig:
 # Adam at a constant 1e-4, batches of 32, 80 epochs, everything from the start.
 RECIPES: dict[str, dict[str, Any]] = {
     "laptop": {},
-    "paper": {"epochs": 80, "learning_rate": 1e-4, "warmup": 0.0, "cosine_decay": False,
-              "ema_decay": 0.0, "curriculum": 0.0},
+    "paper": {
+        "epochs": 80,
+        "learning_rate": 1e-4,
+        "warmup": 0.0,
+        "cosine_decay": False,
+        "ema_decay": 0.0,
+        "curriculum": 0.0,
+    },
 }
 
 
@@ -126,7 +141,11 @@ def learning_rate_at(config: TrainConfig, step: int, steps: int) -> float:
         return config.learning_rate * (step + 1) / (rise + 1)
     if not config.cosine_decay:
         return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+    return (
+        config.learning_rate
+        * 0.5
+        * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+    )
 
 
 def strength_at(config: TrainConfig, epoch: int) -> float:

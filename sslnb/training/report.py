@@ -1,15 +1,14 @@
 """What an epoch reports: mean losses, seconds, and where an error arose.
 
-    >>> with EpochReport(config, epoch, steps, feed) as report:
-    ...     for index, images, spectrograms, other in feed.batches(steps):
-    ...         report.begin_step(index)
-    ...         report.add(loss, terms, batch)
-    >>> report.means()                     # {"epoch": 1, "loss": …, "contrastive": …}
+>>> with EpochReport(config, epoch, steps, feed) as report:
+...     for index, images, spectrograms, other in feed.batches(steps):
+...         report.begin_step(index)
+...         report.add(loss, terms, batch)
+>>> report.means()                     # {"epoch": 1, "loss": …, "contrastive": …}
 """
 
 import time
 
-import torch
 from torch import Tensor
 
 from sslnb.training import parallel
@@ -51,13 +50,17 @@ class EpochReport:
     def means(self) -> dict:
         """{"epoch": from 1, "loss", …}: means over the clips; training ends here."""
         self.trained = time.perf_counter() - self.started
-        means = {name: (sum_ / len(self.feed)).item() for name, sum_ in self.sums.items()}
+        means = {
+            name: (sum_ / len(self.feed)).item() for name, sum_ in self.sums.items()
+        }
         return {"epoch": self.epoch + 1, **means}
 
     def seconds(self) -> dict:
         """Seconds so far, and the share of the training that waited for clips."""
-        return {"seconds": time.perf_counter() - self.started,
-                "waiting": self.feed.waited / self.trained}
+        return {
+            "seconds": time.perf_counter() - self.started,
+            "waiting": self.feed.waited / self.trained,
+        }
 
     def __enter__(self):
         return self

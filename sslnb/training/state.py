@@ -1,8 +1,8 @@
 """Everything that changes while a model trains: weights, their EMA, Adam, metrics.
 
-    >>> state = TrainState(config, device)
-    >>> state.update(loss, learning_rate)         # one step of Adam
-    >>> state.averaged                            # the model that is validated and saved
+>>> state = TrainState(config, device)
+>>> state.update(loss, learning_rate)         # one step of Adam
+>>> state.averaged                            # the model that is validated and saved
 """
 
 import torch
@@ -67,6 +67,7 @@ class TrainState:
 
 def ema_update(decay: float):
     """How AveragedModel updates; over few steps the average is of a tenth of them."""
+
     def update(averages, values, count):
         short = (1 + count.item()) / (10 + count.item())
         get_ema_multi_avg_fn(min(decay, short))(averages, values, count)

@@ -96,7 +96,9 @@ def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None)
     if "app" not in config.parts:
         return images, images, None
     view_1, view_2 = (
-        augment.apply_appearance(images, local(appearance.draw(batch, generator), batch))
+        augment.apply_appearance(
+            images, local(appearance.draw(batch, generator), batch)
+        )
         for _ in range(2)
     )
     if "geo" not in config.parts:
@@ -104,8 +106,9 @@ def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None)
     return view_1, view_2, local(geometric.draw(batch, generator), batch)
 
 
-def masked_spectrograms(config: TrainConfig, spectrograms, generator, strength=1.0,
-                        batch=None):
+def masked_spectrograms(
+    config: TrainConfig, spectrograms, generator, strength=1.0, batch=None
+):
     """What each branch hears, (b, 1, F, T): one T_mask for both branches, or one each."""
     if "mask" not in config.parts:
         return (spectrograms,)
@@ -117,8 +120,9 @@ def masked_spectrograms(config: TrainConfig, spectrograms, generator, strength=1
     )
 
 
-def two_views(config: TrainConfig, images, spectrograms, generator, strength=1.0,
-              batch=None) -> Views:
+def two_views(
+    config: TrainConfig, images, spectrograms, generator, strength=1.0, batch=None
+) -> Views:
     """The inputs of both branches, of images (b, 3, S, S) in [0, 1] and (b, 1, F, T).
 
     strength: how frequent T_app and T_mask are, in [0, 1] of their probabilities.
@@ -148,8 +152,14 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     for features, sound in zip(v, cycle(sounds)):
         similarity = respond(features, sound)  # (b, B, h, w), eq. 3
         loss = contrastive_loss(
-            similarity, config.form, config.epsilon, config.epsilon_negative, config.tau,
-            config.temperature, own, parallel.all_sum,
+            similarity,
+            config.form,
+            config.epsilon,
+            config.epsilon_negative,
+            config.tau,
+            config.temperature,
+            own,
+            parallel.all_sum,
         )
         # the slices of a batch may differ by one clip
         losses.append(loss * (b * parallel.world_size() / batch))

@@ -47,7 +47,8 @@ def write_flickr(folder, name, boxes):
     """One clip as Flickr-SoundNet has it: annotators, each a <bbox> with a name first."""
     inner = "".join(
         "<annotator><bbox><name>object</name>"
-        + "".join(f"<v>{value}</v>" for value in box) + "</bbox></annotator>"
+        + "".join(f"<v>{value}</v>" for value in box)
+        + "</bbox></annotator>"
         for box in boxes
     )
     folder.mkdir(exist_ok=True)
@@ -91,8 +92,14 @@ def test_the_damage_of_vggss_is_counted():
     assert found.reversed == () and not found.sized
     assert found.without == ("M1P1xla8rg0_000000", "MKC9LvRivTM_000030")
     assert found.uneven == ()
-    for word in ("5,158 clips", "5,941", "14 coordinates in 12 clips", "18 boxes",
-                 "2 clips have no box", "MKC9LvRivTM_000030"):
+    for word in (
+        "5,158 clips",
+        "5,941",
+        "14 coordinates in 12 clips",
+        "18 boxes",
+        "2 clips have no box",
+        "MKC9LvRivTM_000030",
+    ):
         assert word in str(found)
 
 
@@ -107,10 +114,14 @@ def test_truth_of_vggss_equals_a_loop_over_pixels():
 
 
 def test_order_labels_and_boxes_are_the_files(tmp_path):
-    path = write_json(tmp_path / "vggss.json", [
-        entry("z", [(0, 0, 1, 1)]), entry("a", [(0.1, 0.2, 0.3, 0.4), (0, 0, 0.5, 0.5)]),
-        {"file": "no class", "bbox": []},
-    ])
+    path = write_json(
+        tmp_path / "vggss.json",
+        [
+            entry("z", [(0, 0, 1, 1)]),
+            entry("a", [(0.1, 0.2, 0.3, 0.4), (0, 0, 0.5, 0.5)]),
+            {"file": "no class", "bbox": []},
+        ],
+    )
     found = read_annotations(str(path))
     assert list(found) == ["z", "a", "no class"]
     assert found["a"] == Annotation(((0.1, 0.2, 0.3, 0.4), (0, 0, 0.5, 0.5)), "dog", 1)
@@ -118,23 +129,32 @@ def test_order_labels_and_boxes_are_the_files(tmp_path):
     assert truth_of(found["no class"]).sum() == 0
 
 
-@pytest.mark.parametrize("content, said", [
-    ("not json", "is not JSON"),
-    ("", "is not JSON"),
-    ('{"a": 1}', 'found dict; need a list'),
-    ("[]", "need a list"),
-    ("[1]", "entry 0 is 1"),
-    ('[{"file": "a"}]', 'entry 0 .* need ."file"'),
-    ('[{"file": 3, "bbox": []}]', "entry 0: need a string as file"),
-    ('[{"file": "a", "bbox": "x"}]', "entry 0: need a string as file and a list"),
-    ('[{"file": "a", "bbox": [[1, 2, 3]]}]', r"clip a: box \[1, 2, 3\]"),
-    ('[{"file": "a", "bbox": [0, 0, 1, 1]}]', "clip a: box 0: need a list"),
-    ('[{"file": "a", "bbox": [[0, 0, "1", 1]]}]', "clip a: box"),
-    ('[{"file": "a", "bbox": [[0, 0, null, 1]]}]', "clip a: box"),
-    ('[{"file": "a", "bbox": [[0, 0, NaN, 1]]}]', "clip a: box .*nan"),
-    ('[{"file": "a", "bbox": [[10, 20, 120, 200]]}]', "clip a: box .*normalised coordinates"),
-    ('[{"file": "a", "bbox": []}, {"file": "a", "bbox": []}]', "clip a is in it twice"),
-])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("not json", "is not JSON"),
+        ("", "is not JSON"),
+        ('{"a": 1}', "found dict; need a list"),
+        ("[]", "need a list"),
+        ("[1]", "entry 0 is 1"),
+        ('[{"file": "a"}]', 'entry 0 .* need ."file"'),
+        ('[{"file": 3, "bbox": []}]', "entry 0: need a string as file"),
+        ('[{"file": "a", "bbox": "x"}]', "entry 0: need a string as file and a list"),
+        ('[{"file": "a", "bbox": [[1, 2, 3]]}]', r"clip a: box \[1, 2, 3\]"),
+        ('[{"file": "a", "bbox": [0, 0, 1, 1]}]', "clip a: box 0: need a list"),
+        ('[{"file": "a", "bbox": [[0, 0, "1", 1]]}]', "clip a: box"),
+        ('[{"file": "a", "bbox": [[0, 0, null, 1]]}]', "clip a: box"),
+        ('[{"file": "a", "bbox": [[0, 0, NaN, 1]]}]', "clip a: box .*nan"),
+        (
+            '[{"file": "a", "bbox": [[10, 20, 120, 200]]}]',
+            "clip a: box .*normalised coordinates",
+        ),
+        (
+            '[{"file": "a", "bbox": []}, {"file": "a", "bbox": []}]',
+            "clip a is in it twice",
+        ),
+    ],
+)
 def test_wrong_json_names_the_file_and_the_clip(tmp_path, content, said):
     path = tmp_path / "vggss.json"
     path.write_text(content)
@@ -202,15 +222,24 @@ def test_votes_of_fewer_or_more_annotators_count_one_half_and_are_counted(tmp_pa
     assert "each box counts one half: none, one, two" in str(damage(found))
 
 
-@pytest.mark.parametrize("content, said", [
-    ("<a><bbox>", "a.xml is not XML"),
-    ("<a><bbox><x>1</x></bbox></a>", r"a.xml: its <bbox> hold \[1\] values; need 4"),
-    ("<a><bbox/></a>", r"a.xml: its <bbox> hold \[0\]"),
-    ("<a><bbox>0 0 1 1</bbox><bbox>n 0 0 1 1</bbox></a>", r"\[4, 5\] values"),
-    ("<a><bbox>0 0 one 1</bbox></a>", "a.xml: a <bbox> holds no numbers: .*one"),
-    ("<a><bbox>10 20 120 200</bbox></a>", "a.xml: clip a: box .*normalised coordinates"),
-    ("<a/>", "no <bbox> in any of 1 .xml"),
-])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("<a><bbox>", "a.xml is not XML"),
+        (
+            "<a><bbox><x>1</x></bbox></a>",
+            r"a.xml: its <bbox> hold \[1\] values; need 4",
+        ),
+        ("<a><bbox/></a>", r"a.xml: its <bbox> hold \[0\]"),
+        ("<a><bbox>0 0 1 1</bbox><bbox>n 0 0 1 1</bbox></a>", r"\[4, 5\] values"),
+        ("<a><bbox>0 0 one 1</bbox></a>", "a.xml: a <bbox> holds no numbers: .*one"),
+        (
+            "<a><bbox>10 20 120 200</bbox></a>",
+            "a.xml: clip a: box .*normalised coordinates",
+        ),
+        ("<a/>", "no <bbox> in any of 1 .xml"),
+    ],
+)
 def test_wrong_xml_is_named(tmp_path, content, said):
     (tmp_path / "a.xml").write_text(content)
     with pytest.raises(ValueError, match=said):
@@ -220,24 +249,27 @@ def test_wrong_xml_is_named(tmp_path, content, said):
 def test_two_kinds_in_a_folder_are_refused(tmp_path):
     write_flickr(tmp_path, "f", [(0, 0, 128, 128)])
     write_release(tmp_path, "r", [(0, 0, 0.5, 0.5)])
-    with pytest.raises(ValueError, match="r.xml holds normalised boxes .* f.xml several annotators' pixels"):
+    with pytest.raises(
+        ValueError,
+        match=r"r.xml holds normalised boxes .* f.xml several annotators' pixels",
+    ):
         read_annotations(tmp_path)
 
 
 def test_a_folder_or_file_of_another_kind_says_what_was_found(tmp_path):
-    with pytest.raises(ValueError, match="no .xml in it, but nothing"):
+    with pytest.raises(ValueError, match=r"no .xml in it, but nothing"):
         read_annotations(tmp_path)
     (tmp_path / "a.jpg").touch()
     with pytest.raises(ValueError, match=r"no .xml in it, but \{'.jpg': 1\}"):
         read_annotations(tmp_path)
     write_release(tmp_path / "anno", "a", [(0, 0, 1, 1)])
-    with pytest.raises(ValueError, match="such as .*anno"):
+    with pytest.raises(ValueError, match=r"such as .*anno"):
         read_annotations(tmp_path)
-    with pytest.raises(ValueError, match="a.jpg: need vggss.json"):
+    with pytest.raises(ValueError, match=r"a.jpg: need vggss.json"):
         read_annotations(tmp_path / "a.jpg")
-    with pytest.raises(FileNotFoundError, match="none.csv"):
+    with pytest.raises(FileNotFoundError, match=r"none.csv"):
         read_annotations(tmp_path / "none.csv")
-    with pytest.raises(FileNotFoundError, match="none.json"):
+    with pytest.raises(FileNotFoundError, match=r"none.json"):
         read_annotations(tmp_path / "none.json")
 
 
@@ -273,12 +305,18 @@ def write_as(kind, path, clips):
 
 
 @needs_vggss
-@pytest.mark.parametrize("form, said", [
-    (sized, r"2,890 of 5,941 boxes have x1 < x0 or y1 < y0, .* look like \(x, y, "
-            "width, height"),
-    (swapped, r"5,928 of 5,941 .* look like corners in the wrong order"),
-    (centred, r"4,213 of 5,941 .* a centre with a size"),
-])
+@pytest.mark.parametrize(
+    "form, said",
+    [
+        (
+            sized,
+            r"2,890 of 5,941 boxes have x1 < x0 or y1 < y0, .* look like \(x, y, "
+            "width, height",
+        ),
+        (swapped, r"5,928 of 5,941 .* look like corners in the wrong order"),
+        (centred, r"4,213 of 5,941 .* a centre with a size"),
+    ],
+)
 def test_vggss_in_another_form_is_refused(tmp_path, form, said):
     clips = [(name, map(form, boxes)) for name, boxes in published_boxes()]
     path = write_as("json", tmp_path, clips)
@@ -307,9 +345,11 @@ def test_a_few_clips_as_sizes_are_refused_and_as_published_are_not(count, share)
 def test_large_boxes_as_sizes_are_noted_and_as_published_are_not():
     """Where objects fill half of the frame, no box ends before it begins."""
     large = {
-        name: Annotation(tuple(map(tuple, boxes))) for name, boxes in published_boxes()
-        if all(min(x1, y1) > 0 and (x1 - x0) * (y1 - y0) > 0.5
-               for x0, y0, x1, y1 in boxes)
+        name: Annotation(tuple(map(tuple, boxes)))
+        for name, boxes in published_boxes()
+        if all(
+            min(x1, y1) > 0 and (x1 - x0) * (y1 - y0) > 0.5 for x0, y0, x1, y1 in boxes
+        )
     }
     wrong = {n: Annotation(tuple(map(sized, a.boxes))) for n, a in large.items()}
     annotations.refuse_reversed({name: a.boxes for name, a in wrong.items()})
@@ -321,11 +361,14 @@ def test_large_boxes_as_sizes_are_noted_and_as_published_are_not():
 
 
 @pytest.mark.parametrize("kind", ["json", "xml"])
-@pytest.mark.parametrize("boxes", [
-    [(0.5, 0.5, 0.3, 0.2)],  # a size
-    [(0.9, 0.8, 0.1, 0.2)],  # corners
-    [(0.1, 0.8, 0.9, 0.2)],  # y upwards
-])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(0.5, 0.5, 0.3, 0.2)],  # a size
+        [(0.9, 0.8, 0.1, 0.2)],  # corners
+        [(0.1, 0.8, 0.9, 0.2)],  # y upwards
+    ],
+)
 def test_a_single_clip_with_its_edges_reversed_is_refused(tmp_path, kind, boxes):
     with pytest.raises(ValueError, match=r"1 of 1 boxes .* of clip a for instance"):
         read_annotations(write_as(kind, tmp_path, [("a", boxes)]))

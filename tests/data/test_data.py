@@ -131,7 +131,11 @@ def changed(tensor, row):
 def test_a_fingerprint_tells_what_is_another(few, what, row):
     value = getattr(few, what)
     if isinstance(value, list):
-        other = [*value[:row], None if what == "boxes" else "val/9/9", *value[row + 1:]]
+        other = [
+            *value[:row],
+            None if what == "boxes" else "val/9/9",
+            *value[row + 1 :],
+        ]
     else:
         other = changed(value, row)
     one, two = few.fingerprint(), replace(few, **{what: other}).fingerprint()
@@ -150,18 +154,32 @@ def test_a_fingerprint_reads_a_few_rows_of_many_clips(few):
     """All of them would be 28 GB; in memory, one row stands for each of 144,000."""
     many = 144_000
     images = torch.zeros(1, 3, 256, 256, dtype=torch.uint8).expand(many, -1, -1, -1)
-    clips = Clips([f"{k:011}_000010" for k in range(many)], [None] * many, images,
-                  torch.arange(many)[:, None], [None] * many, None)
+    clips = Clips(
+        [f"{k:011}_000010" for k in range(many)],
+        [None] * many,
+        images,
+        torch.arange(many)[:, None],
+        [None] * many,
+        None,
+    )
     one = clips.fingerprint()
     assert one["number"] == many
-    told = [row for row in (0, 1, many // 2, many - 1)
-            if replace(clips, waves=changed(clips.waves, row)).fingerprint() != one]
+    told = [
+        row
+        for row in (0, 1, many // 2, many - 1)
+        if replace(clips, waves=changed(clips.waves, row)).fingerprint() != one
+    ]
     assert told == [0, many - 1]  # evenly spaced, from the first to the last
 
 
 def test_leaks_by_clip_and_by_source_video_in_any_spelling():
-    test = ["ccccccccccc_000001.jpg", "bbbbbbbbbbb_10000_20000", "aaaaaaaaaaa_000002.jpg",
-            "15299999044.jpg", "15299999045.jpg"]
+    test = [
+        "ccccccccccc_000001.jpg",
+        "bbbbbbbbbbb_10000_20000",
+        "aaaaaaaaaaa_000002.jpg",
+        "15299999044.jpg",
+        "15299999045.jpg",
+    ]
     found = leaks(TRAIN, test)
     assert found.clips == ("bbbbbbbbbbb_000010", "15299999044")
     assert found.videos == ("bbbbbbbbbbb_000010", "aaaaaaaaaaa_000002", "15299999044")
@@ -179,7 +197,7 @@ def test_leaks_take_any_collection_of_names_and_nothing_else():
     assert leaks([], []) == leaks(TRAIN, ()) == Leaks((), ())
     for train, test in (("list.txt", TRAIN), (TRAIN, "list.txt")):
         for function in (leaks, refuse_leaks):
-            with pytest.raises(ValueError, match="'list.txt' is no list of names"):
+            with pytest.raises(ValueError, match=r"'list.txt' is no list of names"):
                 function(train, test)
 
 
@@ -199,14 +217,17 @@ def test_another_part_of_a_video_is_told_but_not_refused():
 
 
 @published
-@pytest.mark.parametrize("train, test, clips, videos", [
-    ("ez-vsl_vggss_144k", "vggss", 3_709, 3_784),
-    ("ssl-tie_train_vggss_144k", "vggss", 0, 2),
-    ("ssl-tie_train_seen_144k", "vggss", 3_565, 3_598),
-    ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_heard", 2_299, 2_308),
-    ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_unheard", 0, 0),
-    ("ssl-tie_train_flickr_10k", "ssl-tie_test_flickr_250", 2, 2),
-])
+@pytest.mark.parametrize(
+    "train, test, clips, videos",
+    [
+        ("ez-vsl_vggss_144k", "vggss", 3_709, 3_784),
+        ("ssl-tie_train_vggss_144k", "vggss", 0, 2),
+        ("ssl-tie_train_seen_144k", "vggss", 3_565, 3_598),
+        ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_heard", 2_299, 2_308),
+        ("ssl-tie_openset_train_110_70k", "ssl-tie_openset_test_unheard", 0, 0),
+        ("ssl-tie_train_flickr_10k", "ssl-tie_test_flickr_250", 2, 2),
+    ],
+)
 def test_published_lists_leak_as_much_as_is_known(train, test, clips, videos):
     train = read_list(SHARED / f"{train}.txt")
     if test == "vggss":

@@ -15,7 +15,8 @@ from sslnb.data.field.download import SOURCES, Source, fetch, verify
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "benchmarks"
 # pooch leaves the connection of a failed download to the garbage collector
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning")
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 CONTENT = b"".join(b"aaaaaaaaaaa_%06d\n" % n for n in range(20_000))  # several blocks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
@@ -66,8 +67,15 @@ def no_proxy(monkeypatch):
 
 @pytest.fixture
 def source(server):
-    return Source("some", "a list", "list.txt", "https://example.org/page",
-                  f"{server}/good", len(CONTENT), DIGEST)
+    return Source(
+        "some",
+        "a list",
+        "list.txt",
+        "https://example.org/page",
+        f"{server}/good",
+        len(CONTENT),
+        DIGEST,
+    )
 
 
 # --- fetching ---------------------------------------------------------------
@@ -82,9 +90,9 @@ def test_a_file_arrives_whole_and_verified(tmp_path, server, source, kind):
     assert list(out.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("size, told", [
-    (len(CONTENT), "its size is right"), (None, "nor is its size"),
-])
+@pytest.mark.parametrize(
+    "size, told", [(len(CONTENT), "its size is right"), (None, "nor is its size")]
+)
 def test_without_a_checksum_it_is_said_that_nothing_is_verified(
     tmp_path, source, size, told
 ):
@@ -94,29 +102,42 @@ def test_without_a_checksum_it_is_said_that_nothing_is_verified(
     assert "not verified" in found and told in found and DIGEST in found
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"sha256": "0" * 64}, f"expected {'0' * 64} but got {DIGEST}"),
-    ({"sha256": None, "size": 7}, "expected size in bytes 7, found 380000"),
-])
-def test_another_file_than_was_published_is_not_kept(tmp_path, source, changes, message):
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"sha256": "0" * 64}, f"expected {'0' * 64} but got {DIGEST}"),
+        ({"sha256": None, "size": 7}, "expected size in bytes 7, found 380000"),
+    ],
+)
+def test_another_file_than_was_published_is_not_kept(
+    tmp_path, source, changes, message
+):
     with pytest.raises(ValueError, match=message) as caught:
         fetch(replace(source, **changes), tmp_path, progress=False)
     assert "list.txt" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind, message", [
-    ("gone", "404"), ("half", "190000 bytes read"), ("cut", "IncompleteRead"),
-    ("broken", "this is no HTTP"),
-])
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("gone", "404"),
+        ("half", "190000 bytes read"),
+        ("cut", "IncompleteRead"),
+        ("broken", "this is no HTTP"),
+    ],
+)
 def test_a_dead_link_says_what_to_do(tmp_path, server, source, kind, message):
     url = f"{server}/{kind}"
     with pytest.raises(OSError, match=message) as caught:
         fetch(replace(source, url=url), tmp_path / "out", progress=False)
     told = str(caught.value)
-    for part in (url, "By hand: open https://example.org/page",
-                 f"save it as {tmp_path / 'out' / 'list.txt'}",
-                 f"sslnb verify {tmp_path / 'out' / 'list.txt'}"):
+    for part in (
+        url,
+        "By hand: open https://example.org/page",
+        f"save it as {tmp_path / 'out' / 'list.txt'}",
+        f"sslnb verify {tmp_path / 'out' / 'list.txt'}",
+    ):
         assert part in told
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -124,20 +145,24 @@ def test_a_dead_link_says_what_to_do(tmp_path, server, source, kind, message):
 def test_no_network_says_what_to_do(tmp_path, source):
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
         port = closed.server_port
-    with pytest.raises(OSError, match="refused.*By hand"):
-        fetch(replace(source, url=f"http://127.0.0.1:{port}/good"), tmp_path, progress=False)
+    with pytest.raises(OSError, match=r"refused.*By hand"):
+        fetch(
+            replace(source, url=f"http://127.0.0.1:{port}/good"),
+            tmp_path,
+            progress=False,
+        )
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_forever(tmp_path, source):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/good"
-        with pytest.raises(OSError, match="timed out.*By hand"):
+        with pytest.raises(OSError, match=r"timed out.*By hand"):
             fetch(replace(source, url=url), tmp_path, timeout=0.2, progress=False)
 
 
 def test_what_only_a_person_can_fetch_says_where(tmp_path):
     source = SOURCES["flickr-annotations"]
-    with pytest.raises(OSError, match="no link to fetch. By hand: open") as caught:
+    with pytest.raises(OSError, match=r"no link to fetch. By hand: open") as caught:
         fetch(source, tmp_path)
     assert source.page in str(caught.value)
 
@@ -148,7 +173,9 @@ def test_a_file_that_is_there_is_checked_and_not_fetched_again(tmp_path, source)
     _, told = fetch(source, tmp_path)
     assert told == "was there already, some as published: its SHA-256 is right"
     (tmp_path / "list.txt").write_bytes(b"mine")
-    with pytest.raises(ValueError, match="list.txt is not list.txt as it was published"):
+    with pytest.raises(
+        ValueError, match=r"list.txt is not list.txt as it was published"
+    ):
         fetch(source, tmp_path)
     assert (tmp_path / "list.txt").read_bytes() == b"mine"
 

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 import torchvision.transforms.functional as TF
-from tests.media_files import make_video, recording
 from PIL import Image
 
 from sslnb.data import (
@@ -23,6 +22,7 @@ from sslnb.data import (
     normalise,
     spectrogram,
 )
+from tests.media_files import make_video, recording
 
 CONFIGS = pytest.mark.parametrize(
     "config", [LAPTOP_AUDIO, RELEASE_AUDIO], ids=["laptop", "release"]
@@ -105,12 +105,16 @@ def test_shapes_are_those_of_the_laptop_and_of_the_release():
     assert spectrogram(waves, RELEASE_AUDIO).shape == (2, 1, 257, 670)
 
 
-@pytest.mark.parametrize("config", [
-    LAPTOP_AUDIO,
-    RELEASE_AUDIO,
-    AudioConfig(clip=False),
-    AudioConfig(floor=-120.0, span=160.0),  # silence is above this floor
-], ids=["laptop", "release", "unclipped", "low floor"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        LAPTOP_AUDIO,
+        RELEASE_AUDIO,
+        AudioConfig(clip=False),
+        AudioConfig(floor=-120.0, span=160.0),  # silence is above this floor
+    ],
+    ids=["laptop", "release", "unclipped", "low floor"],
+)
 def test_no_sound_at_all_reads_silence_everywhere(config):
     found = spectrogram(torch.zeros(1, config.samples), config)
     assert torch.allclose(found, torch.tensor(config.silence))
@@ -177,7 +181,9 @@ def test_full_scale_reads_about_one_and_the_quietest_bits_about_zero():
 
 @pytest.mark.parametrize("shape", [(48_000,), (2, 47_999), (1, 1, 48_000), (2, 0)])
 def test_waves_of_another_shape_are_refused_with_the_right_one(shape):
-    with pytest.raises(ValueError, match=r"waves have shape .*need \(B, 48000\): 3 s at"):
+    with pytest.raises(
+        ValueError, match=r"waves have shape .*need \(B, 48000\): 3 s at"
+    ):
         spectrogram(torch.zeros(shape))
 
 
@@ -216,9 +222,9 @@ def test_waves_of_another_dtype_are_refused(dtype):
 
 @pytest.mark.parametrize("make", [lambda x: x.numpy(), list, lambda x: None])
 def test_what_is_no_tensor_is_refused(make):
-    with pytest.raises(TypeError, match="waves are a .*; need a torch.Tensor"):
+    with pytest.raises(TypeError, match=r"waves are a .*; need a torch.Tensor"):
         spectrogram(make(torch.zeros(1, 48_000)))
-    with pytest.raises(TypeError, match="images are a .*; need a torch.Tensor"):
+    with pytest.raises(TypeError, match=r"images are a .*; need a torch.Tensor"):
         normalise(make(torch.zeros(1, 3, 8, 8)))
 
 
@@ -264,16 +270,23 @@ def test_common_formats_are_read(name, tmp_path):
     assert np.abs(found[4_000:-4_000]).max() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("name, audio, video", [
-    ("a.m4a", "aac", None), ("a.mp4", "aac", "h264"), ("a.webm", "opus", "vp9"),
-    ("a.mka", "aac", None),
-])
+@pytest.mark.parametrize(
+    "name, audio, video",
+    [
+        ("a.m4a", "aac", None),
+        ("a.mp4", "aac", "h264"),
+        ("a.webm", "opus", "vp9"),
+        ("a.mka", "aac", None),
+    ],
+)
 @pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_sound_that_libsndfile_cannot_read_is_read_by_ffmpeg(name, audio, video, rate,
-                                                             tmp_path):
+def test_sound_that_libsndfile_cannot_read_is_read_by_ffmpeg(
+    name, audio, video, rate, tmp_path
+):
     wave = recording(3, rate)
-    path = make_video(tmp_path / name, 3, video=video, audio=audio, rate=rate,
-                      wave=wave)
+    path = make_video(
+        tmp_path / name, 3, video=video, audio=audio, rate=rate, wave=wave
+    )
     with pytest.raises(soundfile.LibsndfileError):
         soundfile.read(path)
     wave = scipy.signal.resample_poly(wave.mean(0), 16_000, rate)
@@ -291,8 +304,9 @@ def test_a_video_without_sound_and_one_cut_short_are_named(tmp_path):
     mute = make_video(tmp_path / "mute.mp4", 1, audio=None)
     with pytest.raises(OSError, match=r"mute\.mp4 is missing, .*no audio track"):
         load_audio(mute)
-    cut = make_video(tmp_path / "cut.m4a", 3, video=None,
-                     container_options={"movflags": "faststart"})
+    cut = make_video(
+        tmp_path / "cut.m4a", 3, video=None, container_options={"movflags": "faststart"}
+    )
     cut.write_bytes(cut.read_bytes()[:-9_000])
     with pytest.raises(OSError, match=r"cut\.m4a is missing, .*truncated"):
         load_audio(cut)
@@ -306,7 +320,9 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     assert np.allclose(load_audio(six), left, atol=1e-6)
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_127, 22_050, 44_100, 44_117, 48_000, 96_000])
+@pytest.mark.parametrize(
+    "rate", [8_000, 11_127, 22_050, 44_100, 44_117, 48_000, 96_000]
+)
 def test_another_sample_rate_keeps_pitch_and_duration(rate, tmp_path):
     path = write(tmp_path / "a.wav", tone(1_000, rate, 3.0), rate)
     found = load_audio(path).numpy()
@@ -343,7 +359,9 @@ def test_the_config_says_rate_and_length(tmp_path):
     assert load_audio(path, RELEASE_AUDIO).shape == (160_000,)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no sound at all", b"RIFF\0\0\0\0WAVE"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no sound at all", b"RIFF\0\0\0\0WAVE"]
+)
 def test_a_sound_that_cannot_be_read_is_named(content, tmp_path):
     path = tmp_path / "cow.wav"
     if content is not None:
@@ -440,8 +458,9 @@ def test_greyscale_is_the_same_in_all_channels(tmp_path):
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("name, order", [("a.png", "<u2"), ("a.tif", "<u2"),
-                                         ("b.tif", ">u2")])
+@pytest.mark.parametrize(
+    "name, order", [("a.png", "<u2"), ("a.tif", "<u2"), ("b.tif", ">u2")]
+)
 def test_sixteen_bit_greyscale_keeps_its_range(name, order, tmp_path):
     ramp = np.linspace(0, 65_535, 64).astype(order).reshape(8, 8)
     mode = "I;16B" if order == ">u2" else "I;16"
@@ -468,16 +487,23 @@ def corner_after(turn):
     """Where a picture's dark corner is shown with each camera rotation tag."""
     pixels = np.full((8, 8), 255, np.uint8)
     pixels[:4, :4] = 0
-    return np.array(Image.fromarray(pixels).transpose(turn)) if turn is not None else pixels
+    return (
+        np.array(Image.fromarray(pixels).transpose(turn))
+        if turn is not None
+        else pixels
+    )
 
 
-@pytest.mark.parametrize("tag, turn", [
-    (1, None),
-    (2, Image.Transpose.FLIP_LEFT_RIGHT),
-    (3, Image.Transpose.ROTATE_180),
-    (6, Image.Transpose.ROTATE_270),  # of the camera: turn by 90° clockwise
-    (8, Image.Transpose.ROTATE_90),
-])
+@pytest.mark.parametrize(
+    "tag, turn",
+    [
+        (1, None),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (6, Image.Transpose.ROTATE_270),  # of the camera: turn by 90° clockwise
+        (8, Image.Transpose.ROTATE_90),
+    ],
+)
 def test_the_rotation_tag_of_a_camera_is_obeyed(tag, turn, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = tag
@@ -498,12 +524,15 @@ def test_a_missing_picture_is_named(tmp_path):
         load_image(tmp_path / "cow.png", 8)
 
 
-@pytest.mark.parametrize("name, content", [
-    ("cow.png", b""),
-    ("cow.png", b"no picture"),
-    ("cow.ppm", b"P6 4x 4 255 "),
-    ("cow.gif", b"GIF89a"),
-])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("cow.png", b""),
+        ("cow.png", b"no picture"),
+        ("cow.ppm", b"P6 4x 4 255 "),
+        ("cow.gif", b"GIF89a"),
+    ],
+)
 def test_a_picture_that_cannot_be_read_is_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(OSError, match=rf"{name} is damaged or not an image"):
@@ -557,7 +586,9 @@ def test_normalising_is_torchvisions_and_can_be_undone():
     images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     found = normalise(images)
     assert torch.allclose(found, TF.normalize(images, media.MEAN, media.STD))
-    back = torch.stack([found[:, c] * media.STD[c] + media.MEAN[c] for c in range(3)], 1)
+    back = torch.stack(
+        [found[:, c] * media.STD[c] + media.MEAN[c] for c in range(3)], 1
+    )
     assert torch.allclose(back, images, atol=1e-6)
 
 
@@ -584,16 +615,31 @@ def test_resized_images_are_taken_with_their_overshoot(mode, antialias):
     assert mode == "bilinear" or max(highest) > 1.2
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda x: 255 * x, r"images run from 0 to 255; need floats in \[0, 1\], or uint8"),
-    (lambda x: 2 * x - 1, "images run from -1 to 1; need"),
-    (normalise, r"images run from -2\.1\d+ to 2\.6"),
-    (lambda x: (255 * x).long(), "images are torch.int64; need floats or torch.uint8"),
-    (lambda x: x > 0.5, "images are torch.bool"),
-    (lambda x: x.where(x > 0.01, torch.nan), "images hold values that are not finite"),
-    (lambda x: x.where(x < 0.99, torch.inf), "images hold values that are not finite"),
-    (lambda x: x[0], "images have shape"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (
+            lambda x: 255 * x,
+            r"images run from 0 to 255; need floats in \[0, 1\], or uint8",
+        ),
+        (lambda x: 2 * x - 1, "images run from -1 to 1; need"),
+        (normalise, r"images run from -2\.1\d+ to 2\.6"),
+        (
+            lambda x: (255 * x).long(),
+            "images are torch.int64; need floats or torch.uint8",
+        ),
+        (lambda x: x > 0.5, "images are torch.bool"),
+        (
+            lambda x: x.where(x > 0.01, torch.nan),
+            "images hold values that are not finite",
+        ),
+        (
+            lambda x: x.where(x < 0.99, torch.inf),
+            "images hold values that are not finite",
+        ),
+        (lambda x: x[0], "images have shape"),
+    ],
+)
 def test_images_of_another_range_or_dtype_are_refused(change, said):
     images = torch.from_numpy(colours()).permute(2, 0, 1)[None] / 255
     images[0, :, 0, 0], images[0, :, 0, 1] = 0, 1

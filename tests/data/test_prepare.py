@@ -50,14 +50,21 @@ def videos(tmp_path):
 
 def contents(folder):
     """{path in a folder: (bytes, when written)} of all its files, hidden ones too."""
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
-            for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "sslnb", "prepare", *map(str, arguments)], cwd=ROOT,
-        capture_output=True, text=True, timeout=600, **options,
+        [sys.executable, "-m", "sslnb", "prepare", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **options,
     )
 
 
@@ -89,8 +96,12 @@ KINDS = {
     "header first": {"container_options": {"movflags": "faststart"}},
     "fragmented": {"container_options": {"movflags": "frag_keyframe+empty_moov"}},
     "odd size": {"size": (97, 55)},
-    "odd size, VP9": {"suffix": ".webm", "video": "vp9", "audio": "opus",
-                      "size": (55, 97)},
+    "odd size, VP9": {
+        "suffix": ".webm",
+        "video": "vp9",
+        "audio": "opus",
+        "size": (55, 97),
+    },
     "29.97 frames a second": {"fps": Fraction(30_000, 1_001)},
     "one keyframe": {"keys": 1_000},
     "a keyframe at the centre": {"keys": {0, 19}},
@@ -133,9 +144,10 @@ def test_the_frame_looks_like_what_was_encoded(tmp_path):
     assert np.argmin(errors) == 19 and errors[19] < 8
 
 
-@pytest.mark.parametrize(("size", "right"), [
-    (None, (160, 90)), (45, (80, 45)), (90, (160, 90)), (1_000, (160, 90)),
-])
+@pytest.mark.parametrize(
+    ("size", "right"),
+    [(None, (160, 90)), (45, (80, 45)), (90, (160, 90)), (1_000, (160, 90))],
+)
 def test_size_caps_the_shorter_side_and_never_enlarges(size, right, good, tmp_path):
     (tmp_path / name(0)).write_bytes(good)
     assert read_clip(tmp_path / name(0), size)[0].size == right
@@ -163,7 +175,8 @@ def check_sound(path, wave):
 
 
 SOUNDS = {
-    "stereo 48 kHz": {}, "stereo 44.1 kHz": {"rate": 44_100},
+    "stereo 48 kHz": {},
+    "stereo 44.1 kHz": {"rate": 44_100},
     "mono 22.05 kHz": {"rate": 22_050, "channels": 1},
     "mono 16 kHz": {"rate": 16_000, "channels": 1},
     "Opus": {"video": "vp9", "audio": "opus"},
@@ -223,20 +236,23 @@ def test_half_a_second_of_picture_or_of_sound_is_too_short(seconds, tmp_path):
 
 
 def test_a_second_is_long_enough(tmp_path):
-    image, wave = read_clip(make_video(tmp_path / name(1), 1.0))
+    _image, wave = read_clip(make_video(tmp_path / name(1), 1.0))
     assert len(wave) >= 16_000
 
 
-@pytest.fixture(scope="module", params=[
-    "header last", "faststart", "frag_keyframe+empty_moov", "mkv", "webm",
-])
+@pytest.fixture(
+    scope="module",
+    params=["header last", "faststart", "frag_keyframe+empty_moov", "mkv", "webm"],
+)
 def complete(request, tmp_path_factory):
     """A file's ending and its bytes, for every order in which they may stand."""
     suffix = request.param if request.param in ("mkv", "webm") else "mp4"
     path = tmp_path_factory.mktemp("complete") / f"video.{suffix}"
-    flags = {} if suffix != "mp4" or request.param == "header last" else {
-        "container_options": {"movflags": request.param}
-    }
+    flags = (
+        {}
+        if suffix != "mp4" or request.param == "header last"
+        else {"container_options": {"movflags": request.param}}
+    )
     codecs = {"video": "vp9", "audio": "opus"} if suffix == "webm" else {}
     make_video(path, **HALF, **codecs, **flags)
     return path.suffix, path.read_bytes()
@@ -310,8 +326,11 @@ def test_an_empty_file_a_text_and_no_file(tmp_path):
 def damaged(path, kind, after, change):
     """Overwrite the payload of the packet of a track that begins after a time (s)."""
     with av.open(str(path)) as container:
-        packet = next(p for p in container.demux(**{kind: 0})
-                      if p.pts * p.time_base > after and p.is_keyframe)
+        packet = next(
+            p
+            for p in container.demux(**{kind: 0})
+            if p.pts * p.time_base > after and p.is_keyframe
+        )
         place, size = packet.pos, packet.size
     data = bytearray(path.read_bytes())
     data[place : place + size] = change(data[place : place + size])
@@ -345,7 +364,9 @@ def test_damage_to_the_picture_names_track_and_time(tmp_path):
     assert re.match(told, error.detail)
 
 
-def test_damage_to_what_the_centre_needs_is_told_and_other_damage_does_no_harm(tmp_path):
+def test_damage_to_what_the_centre_needs_is_told_and_other_damage_does_no_harm(
+    tmp_path,
+):
     path = make_video(tmp_path / name(1), **HALF)  # keyframes 0.42 s apart
     right, _ = read_clip(path)
     damaged(path, "video", 1.0, garbled)
@@ -371,7 +392,9 @@ def test_a_picture_on_the_cover_is_no_video(tmp_path):
                 packet.stream = sound
                 target.mux(packet)
     with av.open(str(path)) as container:
-        assert container.streams.video[0].disposition & av.stream.Disposition.attached_pic
+        assert (
+            container.streams.video[0].disposition & av.stream.Disposition.attached_pic
+        )
     assert broken(path).reason == "no video track"
 
 
@@ -385,7 +408,7 @@ def test_random_damage_gives_a_clip_or_a_reason(good, tmp_path):
         data[rng.integers(0, reach, rng.integers(1, 60))] = rng.integers(0, 256)
         path.write_bytes(data.tobytes())
         try:
-            image, wave = read_clip(path)
+            _image, wave = read_clip(path)
             assert len(wave) >= 16_000
             reasons.add("")
         except ClipError as error:
@@ -418,19 +441,26 @@ def mixed(videos, good):
 
 
 REASONS = {
-    name(10): "truncated", name(11): "undecodable", name(12): "no audio track",
-    name(13): "no video track", name(14): "too short", name(15): "two files",
-    name(15, ".webm"): "two files", "holiday.mp4": "no VGGSound name",
+    name(10): "truncated",
+    name(11): "undecodable",
+    name(12): "no audio track",
+    name(13): "no video track",
+    name(14): "too short",
+    name(15): "two files",
+    name(15, ".webm"): "two files",
+    "holiday.mp4": "no VGGSound name",
     "a_0000000000_1.mp4": "no VGGSound name",
     name(7, "_10000.mkv"): "no VGGSound name",
-    f"part/{name(16, '.AVI')}": "other container", name(0, ".mov"): "other container",
+    f"part/{name(16, '.AVI')}": "other container",
+    name(0, ".mov"): "other container",
 }
 
 
 def check_whole(out, count):
     """Exactly `count` clips, both files of each good, and nothing half-written."""
-    frames, sounds = ({path.stem for path in (out / kind).iterdir()}
-                      for kind in ("frames", "audio"))
+    frames, sounds = (
+        {path.stem for path in (out / kind).iterdir()} for kind in ("frames", "audio")
+    )
     assert frames == sounds and len(frames) == count
     for clip in frames:
         assert load_image(out / "frames" / f"{clip}.jpg", 64).std() > 0.05
@@ -530,17 +560,20 @@ def test_another_size_in_the_same_folder_is_refused(videos, good, tmp_path):
     with Image.open(out / "frames" / name(0, ".jpg")) as image:
         assert image.size == (80, 45)
     before = contents(out)
-    with pytest.raises(ValueError, match='begun with {"size": 45}'):
+    with pytest.raises(ValueError, match=r'begun with {"size": 45}'):
         prepare.prepare_videos(videos, out, progress=False)
     assert contents(out) == before
 
 
-@pytest.mark.parametrize(("change", "error", "message"), [
-    ({"videos": "none"}, NotADirectoryError, "none is no folder"),
-    ({"videos": "."}, ValueError, r"no \.mp4, \.webm, \.mkv in"),
-    ({"workers": 0}, ValueError, "workers is 0"),
-    ({"size": 0}, ValueError, "size 0"),
-])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"videos": "none"}, NotADirectoryError, "none is no folder"),
+        ({"videos": "."}, ValueError, r"no \.mp4, \.webm, \.mkv in"),
+        ({"workers": 0}, ValueError, "workers is 0"),
+        ({"size": 0}, ValueError, "size 0"),
+    ],
+)
 def test_wrong_arguments_are_told_before_anything_is_written(
     change, error, message, tmp_path, monkeypatch
 ):
@@ -559,7 +592,9 @@ def test_relative_paths_count_from_where_the_caller_is(
     check_whole(tmp_path / "out", 1)
 
 
-def test_names_that_are_no_text_and_tags_that_are_none_do_no_harm(videos, good, tmp_path):
+def test_names_that_are_no_text_and_tags_that_are_none_do_no_harm(
+    videos, good, tmp_path
+):
     (videos / os.fsdecode(b"caf\xe9.mp4")).write_bytes(good)
     (videos / "tab\there\n.mp4").write_bytes(good)
     place = good.index(b"Lavf")  # the name of the program that wrote it
@@ -606,22 +641,28 @@ sys.exit(main(["prepare", *sys.argv[1:]]))
 def struck(blow, *arguments):
     """The command in a session of its own, which is dealt a blow at the third clip."""
     return subprocess.Popen(
-        [sys.executable, "-c", STRUCK.format(blow=blow), *map(str, arguments)], cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", STRUCK.format(blow=blow), *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
     )
 
 
 def finished(out):
     """Clips of which both files are there."""
-    frames, sounds = ({path.stem for path in out.glob(f"{kind}/-*")}
-                      for kind in ("frames", "audio"))
+    frames, sounds = (
+        {path.stem for path in out.glob(f"{kind}/-*")} for kind in ("frames", "audio")
+    )
     return frames & sounds
 
 
 def test_a_killed_run_is_gone_on_with(many, tmp_path):
     out = tmp_path / "out"
-    process = struck("kill(os.getpid(), signal.SIGKILL)", many, "--out", out, "--workers", 2)
+    process = struck(
+        "kill(os.getpid(), signal.SIGKILL)", many, "--out", out, "--workers", 2
+    )
     process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL
     last = time.monotonic() + 600
@@ -640,8 +681,9 @@ def test_a_killed_run_is_gone_on_with(many, tmp_path):
             assert after[path] == before[path], "done again"
     whole = tmp_path / "whole"
     prepare.prepare_videos(many, whole, workers=2, progress=False)
-    assert ({path: data for path, (data, _) in after.items()}
-            == {path: data for path, (data, _) in contents(whole).items()})
+    assert {path: data for path, (data, _) in after.items()} == {
+        path: data for path, (data, _) in contents(whole).items()
+    }
 
 
 def session(leader):
@@ -657,7 +699,9 @@ def session(leader):
     return found
 
 
-def test_a_worker_that_is_killed_ends_the_run_with_an_error(many, tmp_path, monkeypatch):
+def test_a_worker_that_is_killed_ends_the_run_with_an_error(
+    many, tmp_path, monkeypatch
+):
     class Bar(prepare.tqdm):
         count = 0
 
@@ -668,11 +712,13 @@ def test_a_worker_that_is_killed_ends_the_run_with_an_error(many, tmp_path, monk
 
     monkeypatch.setattr(prepare, "tqdm", Bar)
     out = tmp_path / "out"
-    with pytest.raises(ChildProcessError, match="a worker died.*near -a_.*fewer workers"):
+    with pytest.raises(
+        ChildProcessError, match=r"a worker died.*near -a_.*fewer workers"
+    ):
         prepare.prepare_videos(many, out, workers=2, progress=False)
     done = finished(out)
     assert 3 <= len(done) <= 7 and not (out / "failed.tsv").exists()
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
     monkeypatch.undo()
     report = prepare.prepare_videos(many, out, workers=2, progress=False)
     assert report.kept == len(done) and report.made + report.kept == 15
@@ -681,7 +727,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_an_error(many, tmp_path, monk
 def test_a_second_run_beside_the_first_is_refused(many, tmp_path):
     out = tmp_path / "out"
     with prepare._held(out, None):
-        with pytest.raises(OSError, match="another run is at work in .*out"):
+        with pytest.raises(OSError, match=r"another run is at work in .*out"):
             prepare.prepare_videos(many, out, progress=False)
     assert not finished(out)
 
@@ -691,7 +737,7 @@ def test_a_disk_that_cannot_be_written_ends_the_run(many, tmp_path):
     (out / "audio" / name(0, ".wav") / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match=r"000000\.wav cannot be written"):
         prepare.prepare_videos(many, out, workers=1, progress=False)
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
 
 
 # --- the command ------------------------------------------------------------
@@ -717,7 +763,9 @@ def test_strict_is_content_where_nothing_failed(videos, good, tmp_path, capsys):
 
 
 def test_wrong_input_is_one_line(tmp_path, capsys):
-    assert main(["prepare", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    assert (
+        main(["prepare", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    )
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and "none is no folder" in line
 

@@ -20,33 +20,33 @@ import soundfile
 from PIL import Image
 
 from sslnb.data import soundstamps
-from sslnb.data.soundstamps import CANVAS, AREA, SPLITS, compose, table
+from sslnb.data.soundstamps import AREA, CANVAS, SPLITS, compose, table
 from sslnb.localise import boxes_to_truth
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSED = [split for split in SPLITS if split != "wild"]
 TABLES = ("photos", "sounds", "backgrounds", "wild")
 # Quantiles of the share of the frame that the truth of VGG-SS covers.
-VGGSS = {0.05: 0.033, 0.10: 0.054, 0.25: 0.121, 0.50: 0.253,
-         0.75: 0.463, 0.90: 0.677, 0.95: 0.780}
+VGGSS = {
+    0.05: 0.033,
+    0.10: 0.054,
+    0.25: 0.121,
+    0.50: 0.253,
+    0.75: 0.463,
+    0.90: 0.677,
+    0.95: 0.780,
+}
 VGGSS_JSON = REPOSITORY.parent / "shared" / "benchmarks" / "vggss.json"
 
 # Published scenes. Whoever changes one on purpose stores what the test prints.
 GOLDEN = {  # (split, seed, index, size): image, wave, mask
-    ("train", 0, 0, 96):
-        ["14fcc36fcbb9a845", "f71f61e662b459be", "5ed68f067bdf3921"],
-    ("train", 0, 3, 224):
-        ["e81508a1749096a3", "7b5721ed5b4bee04", "de85f769190e4a6a"],
-    ("val", 0, 1, 96):
-        ["6edc422183561fb3", "f0dc37ecad8cd806", "8e4431937ba9660b"],
-    ("test", 0, 2, 96):
-        ["c1722109231975a3", "85faf5c495833b44", "9f8d442b8f5e09b6"],
-    ("unseen", 0, 1, 96):
-        ["55c10a29a945c239", "dab7948c7a000424", "de9fe1e92b7cf29a"],
-    ("open", 0, 4, 96):
-        ["9c9e21846b2d30c0", "45c63c185d189f08", "c655ae590c502ae2"],
-    ("wild", 0, 1, 96):
-        ["fc7c97bce4cce0a3", "ca903f7691be094e", "6f345a5bc5c8e84e"],
+    ("train", 0, 0, 96): ["14fcc36fcbb9a845", "f71f61e662b459be", "5ed68f067bdf3921"],
+    ("train", 0, 3, 224): ["e81508a1749096a3", "7b5721ed5b4bee04", "de85f769190e4a6a"],
+    ("val", 0, 1, 96): ["6edc422183561fb3", "f0dc37ecad8cd806", "8e4431937ba9660b"],
+    ("test", 0, 2, 96): ["c1722109231975a3", "85faf5c495833b44", "9f8d442b8f5e09b6"],
+    ("unseen", 0, 1, 96): ["55c10a29a945c239", "dab7948c7a000424", "de9fe1e92b7cf29a"],
+    ("open", 0, 4, 96): ["9c9e21846b2d30c0", "45c63c185d189f08", "c655ae590c502ae2"],
+    ("wild", 0, 1, 96): ["fc7c97bce4cce0a3", "ca903f7691be094e", "6f345a5bc5c8e84e"],
 }
 
 
@@ -101,11 +101,18 @@ def test_another_process_composes_the_same_scenes(tmp_path):
         + inspect.getsource(fingerprint)
         + f"print(json.dumps([fingerprint(*key) for key in {keys}]))"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "4711",
-                   "PYTHONPATH": str(REPOSITORY)}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "4711",
+        "PYTHONPATH": str(REPOSITORY),
+    }
     answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment,
-        check=True, capture_output=True, text=True,
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     found = json.loads(answer.stdout.splitlines()[-1])
     assert found == [fingerprint(*k) for k in keys]
@@ -122,14 +129,23 @@ def test_composing_on_two_threads_changes_nothing_and_keeps_the_order():
     for index, scene in enumerate(scenes, start=4):
         alone = compose("unseen", 2, index, 32)
         for field in fields(scene):
-            assert np.array_equal(getattr(scene, field.name), getattr(alone, field.name))
+            assert np.array_equal(
+                getattr(scene, field.name), getattr(alone, field.name)
+            )
 
 
 def test_split_seed_and_index_each_change_the_scene():
     scenes = {
         tuple(fingerprint(*key, 32))
-        for key in [("train", 0, 0), ("val", 0, 0), ("train", 1, 0), ("train", 0, 1),
-                    ("train", 1, 1), ("train", 0, 11), ("train", 11, 0)]
+        for key in [
+            ("train", 0, 0),
+            ("val", 0, 0),
+            ("train", 1, 0),
+            ("train", 0, 1),
+            ("train", 1, 1),
+            ("train", 0, 11),
+            ("train", 11, 0),
+        ]
     }
     assert len(scenes) == 7
 
@@ -139,7 +155,9 @@ def test_size_changes_the_pixels_alone(split):
     small, large = (compose(split, 0, 5, size) for size in (32, CANVAS))
     for field in fields(small):
         if field.name != "image":
-            assert np.array_equal(getattr(small, field.name), getattr(large, field.name))
+            assert np.array_equal(
+                getattr(small, field.name), getattr(large, field.name)
+            )
     assert small.image.shape == (32, 32, 3) and large.image.shape == (224, 224, 3)
     shrunk = large.image.reshape(32, 7, 32, 7, 3).mean((1, 3))
     assert np.abs(shrunk - small.image).mean() < 3  # of 255
@@ -194,7 +212,9 @@ def test_cutouts_end_softly_on_all_sides():
     for row in table("photos"):
         alpha = np.asarray(soundstamps._cutout(row["file"]).getchannel("A")).astype(int)
         inside = max(np.abs(np.diff(alpha, axis=axis)).max() for axis in (0, 1))
-        rim = max(alpha[0].max(), alpha[-1].max(), alpha[:, 0].max(), alpha[:, -1].max())
+        rim = max(
+            alpha[0].max(), alpha[-1].max(), alpha[:, 0].max(), alpha[:, -1].max()
+        )
         assert inside <= 128 and rim <= 210, (row["file"], inside, rim)
 
 
@@ -361,7 +381,7 @@ def test_no_object_is_more_hidden_than_allowed_and_half_of_it_is_in_view(split):
         ]
         for k, box in enumerate(boxes):
             assert covers[k].mean() >= 0.49 * box_area(box)
-            for cover in covers[:k] + covers[k + 1:]:
+            for cover in covers[:k] + covers[k + 1 :]:
                 hidden = (covers[k] & cover).sum() / covers[k].sum()
                 assert hidden <= soundstamps.HIDDEN + 0.05  # the grid is coarse
 
@@ -418,8 +438,11 @@ def test_the_quantiles_are_those_of_the_boxes_of_vgg_ss():
 
 
 def test_centres_are_spread_wider_than_in_vgg_ss(many):
-    centres = [((x0 + x1) / 2, (y0 + y1) / 2)
-               for scene, _ in many for x0, y0, x1, y1 in scene.boxes]
+    centres = [
+        ((x0 + x1) / 2, (y0 + y1) / 2)
+        for scene, _ in many
+        for x0, y0, x1, y1 in scene.boxes
+    ]
     (left, top), (right, bottom) = np.quantile(centres, [0.25, 0.75], axis=0)
     x0, y0, x1, y1 = soundstamps.CENTRES
     assert left < x0 and right > x1 and top < y0 and bottom > y1
@@ -455,8 +478,10 @@ def guesses(scene, painted):
     }
 
 
-@pytest.mark.parametrize("rule", ["largest", "largest box", "most central",
-                                  "front-most", "left-most", "lowest"])
+@pytest.mark.parametrize(
+    "rule",
+    ["largest", "largest box", "most central", "front-most", "left-most", "lowest"],
+)
 def test_no_look_tells_which_object_sounds(many, rule):
     crowds = [(scene, painted) for scene, painted in many if scene.silent]
     hits = sum(guesses(*crowd)[rule] == 0 for crowd in crowds)
@@ -554,7 +579,7 @@ def test_short_recordings_are_repeated_and_long_ones_cut(quiet):
         source = soundstamps._sound(name)
         assert len(wave) == 48_000
         if len(source) < 48_000:
-            assert np.array_equal(wave[len(source):], wave[: -len(source)])
+            assert np.array_equal(wave[len(source) :], wave[: -len(source)])
             short += 1
         else:
             long += 1
@@ -584,11 +609,14 @@ def test_gain_and_offset_differ_between_clips_of_one_recording(many):
 # --- bad input --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", [
-    lambda: compose("trian", 0, 0, 96),
-    lambda: soundstamps.classes("trian"),
-    lambda: soundstamps.length("trian"),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: compose("trian", 0, 0, 96),
+        lambda: soundstamps.classes("trian"),
+        lambda: soundstamps.length("trian"),
+    ],
+)
 def test_an_unknown_split_is_named_with_those_that_are_known(call):
     with pytest.raises(ValueError, match="unknown split 'trian'; known are train, val"):
         call()
@@ -605,7 +633,9 @@ def test_wild_ends_where_its_photographs_end():
     count = soundstamps.length("wild")
     assert count == len(table("wild"))
     assert all(soundstamps.length(split) is None for split in COMPOSED)
-    with pytest.raises(ValueError, match=f"index {count}: wild has {count} photographs"):
+    with pytest.raises(
+        ValueError, match=f"index {count}: wild has {count} photographs"
+    ):
         compose("wild", 0, count, 96)
 
 
@@ -616,19 +646,25 @@ def test_sizes_outside_of_the_law_are_refused(quantile):
 
 
 def test_a_missing_table_says_where_it_should_be(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"photos\.tsv is missing: .* full clone"):
+    with pytest.raises(
+        FileNotFoundError, match=r"photos\.tsv is missing: .* full clone"
+    ):
         table("photos", tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
-@pytest.mark.parametrize("read", [soundstamps._open_image, soundstamps._sound.__wrapped__])
+@pytest.mark.parametrize(
+    "read", [soundstamps._open_image, soundstamps._sound.__wrapped__]
+)
 def test_a_missing_or_damaged_file_is_named_with_the_remedy(
     read, content, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(soundstamps, "ROOT", tmp_path)
     if content is not None:
         (tmp_path / "cow.png").write_bytes(content)
-    with pytest.raises(OSError, match=r"cow\.png cannot be read .*`git checkout -- data`"):
+    with pytest.raises(
+        OSError, match=r"cow\.png cannot be read .*`git checkout -- data`"
+    ):
         read("cow.png")
 
 

@@ -236,8 +236,9 @@ def start(place, *given):
     script.write_text(SCRIPT)
     job.write_bytes(pickle.dumps(given))
     paths = {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    return subprocess.Popen([sys.executable, script, job], stderr=subprocess.DEVNULL,
-                            env=os.environ | paths)
+    return subprocess.Popen(
+        [sys.executable, script, job], stderr=subprocess.DEVNULL, env=os.environ | paths
+    )
 
 
 def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
@@ -247,7 +248,9 @@ def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
     until(lambda: len(records_of(out)) == 2 or process.poll() is not None)
     process.kill()  # SIGKILL
     process.wait()
-    os.close(os.open(tmp_path / f"pipe{CHUNK + 30}.png", os.O_WRONLY))  # free the worker
+    os.close(
+        os.open(tmp_path / f"pipe{CHUNK + 30}.png", os.O_WRONLY)
+    )  # free the worker
     assert [record["items"][0]["name"] for record in records_of(out)[1:]] == ["clip000"]
     assert not is_complete(out)
     with pytest.raises(FileNotFoundError, match="run the same command again to finish"):
@@ -294,7 +297,9 @@ def interrupted(folder, place):
     clips = list(folder.clips)
     clips[-1] = replace(clips[-1], frame=Path("gone"))
     with pytest.raises(ValueError, match=clips[-1].name):
-        pack(replace(folder, clips=tuple(clips)), place / "out", SIZE, SECONDS, workers=1)
+        pack(
+            replace(folder, clips=tuple(clips)), place / "out", SIZE, SECONDS, workers=1
+        )
     return place / "out"
 
 
@@ -307,10 +312,15 @@ def stop_at(patch, step):
             if next(count) == step:
                 raise KeyboardInterrupt
             return function(*given, **named)
+
         return run
 
-    places = ((os, "fsync"), (arrays, "write_rows"), (arrays, "write_down"),
-              (np.lib.format, "open_memmap"))
+    places = (
+        (os, "fsync"),
+        (arrays, "write_rows"),
+        (arrays, "write_down"),
+        (np.lib.format, "open_memmap"),
+    )
     for place, name in places:
         patch.setattr(place, name, stopping(getattr(place, name)))
 
@@ -346,15 +356,25 @@ def test_a_whole_store_is_not_packed_again(folder, copy):
 
 
 @pytest.mark.parametrize("finished", [False, True])
-@pytest.mark.parametrize("change, differs", [
-    ({"size": 13}, "size is 13, was 12"),
-    ({"seconds": 0.5}, "seconds is 0.5, was 0.02"),
-    ({"root": Path("/elsewhere")}, "source is 'of this test in /elsewhere', was 'of"),
-    ({"clips": 5}, f"clips is 5, was {COUNT}; sha256 of names and ground truth is"),
-    ({"label": "other"}, "begun with other settings: sha256 of names and ground truth is"),
-])
-def test_other_settings_are_refused(folder, copy, tmp_path_factory, change, differs,
-                                    finished):
+@pytest.mark.parametrize(
+    "change, differs",
+    [
+        ({"size": 13}, "size is 13, was 12"),
+        ({"seconds": 0.5}, "seconds is 0.5, was 0.02"),
+        (
+            {"root": Path("/elsewhere")},
+            "source is 'of this test in /elsewhere', was 'of",
+        ),
+        ({"clips": 5}, f"clips is 5, was {COUNT}; sha256 of names and ground truth is"),
+        (
+            {"label": "other"},
+            "begun with other settings: sha256 of names and ground truth is",
+        ),
+    ],
+)
+def test_other_settings_are_refused(
+    folder, copy, tmp_path_factory, change, differs, finished
+):
     out = copy if finished else interrupted(folder, tmp_path_factory.mktemp("begun"))
     before, given = contents(out), {"size": SIZE, "seconds": SECONDS}
     if "root" in change:
@@ -425,8 +445,11 @@ def damaged(folder, tmp_path):
     return replace(folder, clips=tuple(clips), missing={"absent": "no frame"})
 
 
-BAD = {4: "cut.png is damaged", CHUNK: "empty.wav holds no samples",
-       COUNT - 1: "gone.wav is missing"}
+BAD = {
+    4: "cut.png is damaged",
+    CHUNK: "empty.wav holds no samples",
+    COUNT - 1: "gone.wav is missing",
+}
 
 
 def test_a_missing_clip_is_named(damaged, tmp_path):
@@ -465,7 +488,9 @@ def test_skipped_clips_are_listed_and_absent(damaged, folder, whole, tmp_path):
 def test_skipped_clips_are_not_forgotten(damaged, tmp_path):
     out, present = tmp_path / "out", replace(damaged, missing={})
     pack(present, out, SIZE, SECONDS, workers=1, skip_damaged=True)
-    with pytest.raises(ValueError, match=r"is complete, but clip clip004 .* and 2 more: "):
+    with pytest.raises(
+        ValueError, match=r"is complete, but clip clip004 .* and 2 more: "
+    ):
         pack(present, out, SIZE, SECONDS, workers=1)
 
 
@@ -490,8 +515,9 @@ def test_clips_that_are_all_damaged_make_no_store(folder, tmp_path):
 # --- damaged stores -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, row",
-                         [("frames", 0), ("frames", 70), ("waves", COUNT - 1)])
+@pytest.mark.parametrize(
+    "name, row", [("frames", 0), ("frames", 70), ("waves", COUNT - 1)]
+)
 def test_a_flipped_bit_is_found_and_named(folder, copy, name, row):
     assert verify(copy, workers=2) == COUNT
     path = copy / f"{name}.npy"
@@ -564,7 +590,9 @@ def test_other_arrays_are_refused(copy):
     with pytest.raises(ValueError, match=r"int32 \(137, 320\) .* should hold int16"):
         verify(copy)
     (copy / "waves.npy").write_bytes(b"no array at all")
-    with pytest.raises(ValueError, match=r"waves.npy of 15 bytes is .* not a .npy file"):
+    with pytest.raises(
+        ValueError, match=r"waves.npy of 15 bytes is .* not a .npy file"
+    ):
         verify(copy)
     (copy / "waves.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"waves\.npy"):
@@ -572,7 +600,9 @@ def test_other_arrays_are_refused(copy):
 
 
 def test_no_store_is_no_store(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not a complete store: there is no index"):
+    with pytest.raises(
+        FileNotFoundError, match="not a complete store: there is no index"
+    ):
         open_store(tmp_path)
 
 
@@ -581,8 +611,9 @@ def test_no_store_is_no_store(tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_at_the_start(tmp_path):
     need = 1_000 * (3 * 1e12 + 2 * 48_000 + 224**2) / 1e9
-    with pytest.raises(OSError, match=f"{need:,.2f} GB of disk are needed, [0-9,.]+ GB "
-                                      "are free: .*out"):
+    with pytest.raises(
+        OSError, match=f"{need:,.2f} GB of disk are needed, [0-9,.]+ GB are free: .*out"
+    ):
         pack_scenes("train", 1_000, tmp_path / "out", size=1_000_000, workers=1)
     pack_scenes("train", 1, tmp_path / "out", size=8, workers=1)  # nothing was begun
 
@@ -605,11 +636,14 @@ def test_a_disk_that_is_full_keeps_what_is_packed(folder, whole, tmp_path):
     assert contents(out) == contents(whole)
 
 
-@pytest.mark.parametrize("given, match", [
-    ({"size": 0}, "size is 0, seconds 0.02; both must be above 0"),
-    ({"seconds": 0}, "size is 12, seconds 0; both"),
-    ({"workers": 0}, "workers is 0; need 1 or more"),
-])
+@pytest.mark.parametrize(
+    "given, match",
+    [
+        ({"size": 0}, "size is 0, seconds 0.02; both must be above 0"),
+        ({"seconds": 0}, "size is 12, seconds 0; both"),
+        ({"workers": 0}, "workers is 0; need 1 or more"),
+    ],
+)
 def test_bad_arguments_are_refused(folder, tmp_path, given, match):
     given = {"size": SIZE, "seconds": SECONDS, "workers": 1} | given
     with pytest.raises(ValueError, match=match):
@@ -617,7 +651,9 @@ def test_bad_arguments_are_refused(folder, tmp_path, given, match):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("split, count", [("train", None), ("train", 0), ("wild", 1000)])
+@pytest.mark.parametrize(
+    "split, count", [("train", None), ("train", 0), ("wild", 1000)]
+)
 def test_bad_counts_of_scenes_are_refused(tmp_path, split, count):
     with pytest.raises(ValueError, match=f"count is {count}; {split} has "):
         pack_scenes(split, count, tmp_path)
@@ -641,7 +677,9 @@ def test_commands_pack_and_verify(tmp_path, capsys):
     assert main(["pack", root, "--out", out, *common]) == 1
     assert "error: clip ccccccccccc_000001 cannot be" in capsys.readouterr().err
     assert main(["pack", root, "--out", out, *common, "--skip-damaged"]) == 0
-    assert f"{out}: 2 clips packed, 1 skipped\n  ccccccccccc_0" in capsys.readouterr().out
+    assert (
+        f"{out}: 2 clips packed, 1 skipped\n  ccccccccccc_0" in capsys.readouterr().out
+    )
     assert main(["verify", out]) == 0
     assert f"{out}: 2 clips, every checksum right" in capsys.readouterr().out
 
@@ -656,8 +694,26 @@ def test_commands_pack_and_verify(tmp_path, capsys):
 
 def test_commands_compose_scenes(tmp_path, capsys):
     out = str(tmp_path / "out")
-    assert main(["scenes", "--out", out, "--split", "test", "--count", "3", "--size",
-                 "16", "--seed", "4", "--workers", "1"]) == 0
+    assert (
+        main(
+            [
+                "scenes",
+                "--out",
+                out,
+                "--split",
+                "test",
+                "--count",
+                "3",
+                "--size",
+                "16",
+                "--seed",
+                "4",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
     assert open_store(out).names == [f"test/4/{k}" for k in range(3)]
     assert capsys.readouterr().out == f"{out}: 3 clips packed, 0 skipped\n"
     assert main(["verify", str(tmp_path)]) == 1
@@ -674,6 +730,8 @@ def test_the_training_loop_runs_from_a_store(tmp_path):
     val = load_scenes("val", 3)
     losses = []
     pack_scenes("train", 5, tmp_path / "store", 96, workers=1)
-    for k, clips in enumerate((load_scenes("train", 5), open_store(tmp_path / "store"))):
+    for k, clips in enumerate(
+        (load_scenes("train", 5), open_store(tmp_path / "store"))
+    ):
         losses += [m["loss"] for m in train(config, clips, val, tmp_path / str(k))]
     assert losses[0] == losses[1]

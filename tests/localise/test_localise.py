@@ -39,7 +39,9 @@ def without_ties(values):
     noise = torch.rand(values.shape, generator=generator(9))
     order = np.lexsort((noise.flatten(1).numpy(), values.flatten(1).numpy()))
     ranks = torch.empty(len(values), PIXELS)
-    ranks.scatter_(1, torch.from_numpy(order), torch.arange(PIXELS).float().expand_as(ranks))
+    ranks.scatter_(
+        1, torch.from_numpy(order), torch.arange(PIXELS).float().expand_as(ranks)
+    )
     return ranks.view_as(values)
 
 
@@ -87,13 +89,16 @@ def test_boxes_are_united_and_overlap_counts_once():
     assert both.sum() == 2 * 112**2 - 56**2
 
 
-@pytest.mark.parametrize("box", [
-    (0.3, 0.3, 0.3, 0.9),  # no width
-    (0.6, 0.1, 0.4, 0.9),  # edges the wrong way round
-    (0.501, 0.1, 0.502, 0.9),  # thinner than a pixel: both edges become 112
-    (1.1, 0.1, 1.3, 0.9),  # right of the frame
-    (-0.5, 0.1, -0.1, 0.9),  # left of it
-])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0.3, 0.3, 0.3, 0.9),  # no width
+        (0.6, 0.1, 0.4, 0.9),  # edges the wrong way round
+        (0.501, 0.1, 0.502, 0.9),  # thinner than a pixel: both edges become 112
+        (1.1, 0.1, 1.3, 0.9),  # right of the frame
+        (-0.5, 0.1, -0.1, 0.9),  # left of it
+    ],
+)
 def test_a_box_without_pixels_is_no_truth(box):
     assert boxes_to_truth([box]).sum() == 0
 
@@ -106,18 +111,25 @@ def test_no_box_is_no_truth():
 def test_edges_outside_of_the_frame_are_the_frames_edge():
     inside = boxes_to_truth([(0, 0, 1, 0.5)])
     # the second is what 12 clips of VGG-SS hold
-    for box in [(-0.2, -3.0, 1.4, 0.5), (-2.9e16, 0.0, 1.0, 0.5), (-math.inf, 0, 1, 0.5)]:
+    for box in [
+        (-0.2, -3.0, 1.4, 0.5),
+        (-2.9e16, 0.0, 1.0, 0.5),
+        (-math.inf, 0, 1, 0.5),
+    ]:
         assert torch.equal(boxes_to_truth([box]), inside)
 
 
-@pytest.mark.parametrize("boxes, said", [
-    ([(0.1, 0.2, math.nan, 0.4)], "nan"),
-    ([(0.1, 0.2, 0.3)], "0.1, 0.2, 0.3"),
-    ([(22, 44, 112, 223)], "normalised coordinates"),  # pixels
-    ((0.1, 0.2, 0.3, 0.4), "list of"),  # a box, not a list of boxes
-])
+@pytest.mark.parametrize(
+    "boxes, said",
+    [
+        ([(0.1, 0.2, math.nan, 0.4)], "nan"),
+        ([(0.1, 0.2, 0.3)], "0.1, 0.2, 0.3"),
+        ([(22, 44, 112, 223)], "normalised coordinates"),  # pixels
+        ((0.1, 0.2, 0.3, 0.4), "list of"),  # a box, not a list of boxes
+    ],
+)
 def test_a_wrong_box_is_named(boxes, said):
-    with pytest.raises(ValueError, match="need a list of .x0, y0, x1, y1.") as caught:
+    with pytest.raises(ValueError, match=r"need a list of .x0, y0, x1, y1.") as caught:
         boxes_to_truth(boxes)
     assert said in str(caught.value)
 
@@ -200,7 +212,10 @@ def test_ciou_equals_a_loop_where_annotators_disagree():
 def test_ciou_of_small_maps_equals_the_loop_on_scipys_resize():
     maps, truth = random_maps(3, 12), random_boxes(3, seed=2)
     large = scipy.ndimage.zoom(
-        maps.double().numpy(), (1, SIZE / 12, SIZE / 12), order=1, mode="nearest",
+        maps.double().numpy(),
+        (1, SIZE / 12, SIZE / 12),
+        order=1,
+        mode="nearest",
         grid_mode=True,
     )
     hand = [ciou_by_hand(m, g) for m, g in zip(large, truth)]
@@ -215,7 +230,9 @@ def test_binary_ciou_is_the_intersection_over_the_union():
         assert value.item() == pytest.approx(jaccard, abs=1e-6)
 
 
-@pytest.mark.parametrize("scale, shift", [(4, 0), (0.25, 0), (1, 3), (1e-3, -7), (1e4, 11)])
+@pytest.mark.parametrize(
+    "scale, shift", [(4, 0), (0.25, 0), (1, 3), (1e-3, -7), (1e4, 11)]
+)
 def test_a_brighter_or_steeper_map_scores_the_same(scale, shift):
     maps, truth = random_maps(6, 12), random_boxes(6)
     moved = ciou(scale * maps.double() + shift, truth)
@@ -233,7 +250,9 @@ def test_turning_the_map_upside_down_gives_the_other_half():
 @pytest.mark.parametrize("side", [12, SIZE])
 def test_a_constant_map_scores_nothing_whatever_its_value(value, side):
     constant = torch.full((2, side, side), value)
-    truth = torch.stack([boxes_to_truth([(0, 0, 1, 1)]), boxes_to_truth([(0, 0, 0.5, 1)])])
+    truth = torch.stack(
+        [boxes_to_truth([(0, 0, 1, 1)]), boxes_to_truth([(0, 0, 0.5, 1)])]
+    )
     assert ciou(constant, truth).tolist() == [0, 0]
     assert localise.peak_hit(constant, truth).tolist() == [False, False]
 
@@ -257,7 +276,9 @@ def test_empty_truth_scores_nothing_and_is_not_nan():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64]
+)
 def test_every_type_of_map_is_taken(device, dtype):
     maps = (100 * random_maps(3, 12)).round()  # exact in all of them
     truth = random_boxes(3)
@@ -367,7 +388,10 @@ def test_disc_and_ceiling_of_vgg_ss():
 def test_peak_hit_by_hand():
     maps = torch.zeros(3, 4, 4)
     maps[0, 1, 2] = maps[1, 1, 2] = maps[2, 3, 0] = 1  # row, column
-    right, left = boxes_to_truth([(0.5, 0.25, 0.75, 0.5)]), boxes_to_truth([(0, 0, 0.5, 1)])
+    right, left = (
+        boxes_to_truth([(0.5, 0.25, 0.75, 0.5)]),
+        boxes_to_truth([(0, 0, 0.5, 1)]),
+    )
     truth = torch.stack([right, left, left])
     assert localise.peak_hit(maps, truth).tolist() == [True, False, True]
 
@@ -428,20 +452,40 @@ def test_summary_does_not_depend_on_order_or_type():
 # --- errors -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call, said", [
-    (lambda: ciou(torch.rand(12, 12), torch.zeros(1, SIZE, SIZE)), r"responses .*\(12, 12\)"),
-    (lambda: ciou(torch.rand(0, 12, 12), torch.zeros(0, SIZE, SIZE)), r"responses .*N ≥ 1"),
-    (lambda: ciou(random_maps(2, 12), torch.zeros(1, SIZE, SIZE)),
-     r"truth .*\(1, 224, 224\); need \(2, 224, 224\)"),
-    (lambda: ciou(random_maps(1, 12), torch.zeros(1, 96, 96)), r"truth .*\(1, 96, 96\)"),
-    (lambda: ciou(random_maps(1, 12), 255 * random_boxes(1)), "truth .*255; need 0 to 1"),
-    (lambda: ciou(random_maps(1, 12), -random_boxes(1)), "truth .*-1"),
-    (lambda: ciou(random_maps(1, 12), random_boxes(1) * math.nan), "truth .*nan"),
-    (lambda: localise.peak_hit(random_maps(1, 12), torch.zeros(1, 96, 96)), "truth .*96"),
-    (lambda: summarise([]), "cIoU .*N ≥ 1"),
-    (lambda: summarise(torch.rand(2, 2)), r"cIoU .*\(2, 2\)"),
-    (lambda: summarise([0.3, math.nan]), "cIoU .*finite"),
-])
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (
+            lambda: ciou(torch.rand(12, 12), torch.zeros(1, SIZE, SIZE)),
+            r"responses .*\(12, 12\)",
+        ),
+        (
+            lambda: ciou(torch.rand(0, 12, 12), torch.zeros(0, SIZE, SIZE)),
+            r"responses .*N ≥ 1",
+        ),
+        (
+            lambda: ciou(random_maps(2, 12), torch.zeros(1, SIZE, SIZE)),
+            r"truth .*\(1, 224, 224\); need \(2, 224, 224\)",
+        ),
+        (
+            lambda: ciou(random_maps(1, 12), torch.zeros(1, 96, 96)),
+            r"truth .*\(1, 96, 96\)",
+        ),
+        (
+            lambda: ciou(random_maps(1, 12), 255 * random_boxes(1)),
+            "truth .*255; need 0 to 1",
+        ),
+        (lambda: ciou(random_maps(1, 12), -random_boxes(1)), "truth .*-1"),
+        (lambda: ciou(random_maps(1, 12), random_boxes(1) * math.nan), "truth .*nan"),
+        (
+            lambda: localise.peak_hit(random_maps(1, 12), torch.zeros(1, 96, 96)),
+            "truth .*96",
+        ),
+        (lambda: summarise([]), "cIoU .*N ≥ 1"),
+        (lambda: summarise(torch.rand(2, 2)), r"cIoU .*\(2, 2\)"),
+        (lambda: summarise([0.3, math.nan]), "cIoU .*finite"),
+    ],
+)
 def test_errors_name_what_is_wrong(call, said):
     with pytest.raises(ValueError, match=said):
         call()
@@ -482,8 +526,11 @@ def red_clips(count=5, side=32):
     images = torch.zeros(count, 3, SIZE, SIZE, dtype=torch.uint8)
     images[:, 0] = (255 * truth).to(torch.uint8)
     return Clips(
-        names=[f"test/0/{k}" for k in range(count)], labels=["dog"] * count,
-        images=images, waves=torch.zeros(count, side, dtype=torch.int16), boxes=boxes,
+        names=[f"test/0/{k}" for k in range(count)],
+        labels=["dog"] * count,
+        images=images,
+        waves=torch.zeros(count, side, dtype=torch.int16),
+        boxes=boxes,
         masks=truth.bool(),
     )
 
@@ -523,6 +570,15 @@ def test_baselines_are_the_disc_and_the_ceiling():
 
 
 def test_the_protocol_names_every_choice():
-    for word in ("bilinear", "align_corners=False", "min-max", "p > t", "median",
-                 "int(224·x)", "half open", "≥ 0.5", "0.05"):
+    for word in (
+        "bilinear",
+        "align_corners=False",
+        "min-max",
+        "p > t",
+        "median",
+        "int(224·x)",
+        "half open",
+        "≥ 0.5",
+        "0.05",
+    ):
         assert word in localise.PROTOCOL

@@ -1,5 +1,6 @@
 """Scores of anybody's maps against loops over pixels, closed forms and VGG-SS itself."""
 
+import itertools
 import math
 import re
 import warnings
@@ -16,7 +17,7 @@ import torch
 from sslnb import localise
 from sslnb.cli import main
 from sslnb.data.field.annotations import SIZE, Annotation, read_annotations, truth_of
-from sslnb.localise import intervals, metrics, protocols, report
+from sslnb.localise import intervals, metrics, protocols
 from sslnb.localise.maps import open_maps, simulated_maps
 from sslnb.localise.protocols import PROTOCOLS
 from sslnb.localise.report import evaluate
@@ -70,8 +71,11 @@ def weights_1d(size, protocol):
             taps = {}
             for cell in range(math.floor(x) - 1, math.floor(x) + 3):
                 d, a = abs(x - cell), -0.75
-                taps[cell] = ((a + 2) * d**3 - (a + 3) * d**2 + 1 if d <= 1
-                              else a * (d**3 - 5 * d**2 + 8 * d - 4))
+                taps[cell] = (
+                    (a + 2) * d**3 - (a + 3) * d**2 + 1
+                    if d <= 1
+                    else a * (d**3 - 5 * d**2 + 8 * d - 4)
+                )
         for cell, weight in taps.items():
             matrix[i, min(max(cell, 0), size - 1)] += weight
     return matrix
@@ -94,8 +98,9 @@ def truth_by_hand(annotation):
                 and int(SIZE * y0) <= row < int(SIZE * y1)
                 for x0, y0, x1, y1 in annotation.boxes
             )
-            rows[-1].append(min(votes / 2, 1) if annotation.annotators > 1
-                            else float(votes > 0))
+            rows[-1].append(
+                min(votes / 2, 1) if annotation.annotators > 1 else float(votes > 0)
+            )
     return rows
 
 
@@ -121,8 +126,10 @@ def clip_by_hand(values, weights, protocol):
     adaptive = [s >= ranked[PIXELS - n] for s in p]
     top = ranked[-(PIXELS // 4) :]
     return (
-        ciou_by_hand(mask, weights), ciou_by_hand(adaptive, weights),
-        float(weights[p.index(high)] > 0), sum((s + 1) / 2 for s in top) / len(top),
+        ciou_by_hand(mask, weights),
+        ciou_by_hand(adaptive, weights),
+        float(weights[p.index(high)] > 0),
+        sum((s + 1) / 2 for s in top) / len(top),
         ranked[PIXELS // 2],
     )
 
@@ -137,7 +144,9 @@ def test_every_protocol_equals_loops_over_pixels(protocol, shape):
         weights = truth_by_hand(annotation)
         assert truth_of(annotation).tolist() == weights
         hand = clip_by_hand(maps[name], weights, protocol)
-        found = table.loc[name, ["ciou", "adaptive", "pointing", "confidence", "median"]]
+        found = table.loc[
+            name, ["ciou", "adaptive", "pointing", "confidence", "median"]
+        ]
         # a pixel beside the threshold may fall on its other side in single precision
         exact = 1e-6 if shape[0] == SIZE else 3e-4
         assert found.astype(float).tolist() == pytest.approx(hand, abs=exact)
@@ -145,7 +154,9 @@ def test_every_protocol_equals_loops_over_pixels(protocol, shape):
 
 @pytest.mark.parametrize("protocol", EVERY, ids=lambda p: f"{p.name} {p.threshold}")
 def test_resizing_is_the_formula(protocol):
-    maps = list(some_maps("ab", (7, 9)).values()) + list(some_maps("c", (14, 14)).values())
+    maps = list(some_maps("ab", (7, 9)).values()) + list(
+        some_maps("c", (14, 14)).values()
+    )
     p, low, span = protocols.enlarge(maps, protocol)
     for k, values in enumerate(maps):
         found = (low[k] + span[k] * p[k].astype(float)).reshape(SIZE, SIZE)
@@ -160,12 +171,14 @@ def test_scores_are_their_definitions():
 
     def auc(values):
         curve = [sum(v >= k / 20 for v in values) / len(values) for k in range(21)]
-        return sum((a + b) / 2 * 0.05 for a, b in zip(curve, curve[1:]))
+        return sum((a + b) / 2 * 0.05 for a, b in itertools.pairwise(curve))
 
     expected = {
-        "cIoU": np.mean([v >= 0.5 for v in table["ciou"]]), "AUC": auc(table["ciou"]),
+        "cIoU": np.mean([v >= 0.5 for v in table["ciou"]]),
+        "AUC": auc(table["ciou"]),
         "adaptive cIoU": np.mean([v >= 0.5 for v in table["adaptive"]]),
-        "adaptive AUC": auc(table["adaptive"]), "pointing": table["pointing"].mean(),
+        "adaptive AUC": auc(table["adaptive"]),
+        "pointing": table["pointing"].mean(),
         "mean IoU": table["ciou"].mean(),
     }
     assert {name: score.value for name, score in found.scores.items()} == pytest.approx(
@@ -205,7 +218,10 @@ def test_the_ceiling_with_votes_is_the_sorted_one():
 @pytest.mark.parametrize("name", ["lvs", "ezvsl"])
 def test_the_disc_against_half_a_frame_scores_a_third(name):
     """A disc of half the frame on the upper half: ¼ inside, ¾ united."""
-    annotations = {"a": Annotation(((0, 0, 1, 0.5),)), "b": Annotation(((0.5, 0, 1, 1),))}
+    annotations = {
+        "a": Annotation(((0, 0, 1, 0.5),)),
+        "b": Annotation(((0.5, 0, 1, 1),)),
+    }
     disc = metrics.centre_prior()[0].numpy()
     found = evaluate(dict.fromkeys(annotations, disc), annotations, name, resamples=FEW)
     covered = found.per_clip["covered"].iloc[0]
@@ -214,7 +230,9 @@ def test_the_disc_against_half_a_frame_scores_a_third(name):
     assert found.per_clip["ciou"].tolist() == pytest.approx([expected] * 2, abs=1e-12)
     assert expected == pytest.approx(1 / 3, abs=4e-4)
     assert found.per_clip["disc_ciou"].tolist() == found.per_clip["ciou"].tolist()
-    assert found.per_clip["disc_adaptive"].tolist() == found.per_clip["adaptive"].tolist()
+    assert (
+        found.per_clip["disc_adaptive"].tolist() == found.per_clip["adaptive"].tolist()
+    )
     assert found.baselines["centre prior"]["cIoU"] == 0
     assert found.per_clip["ceiling"].tolist() == pytest.approx([1] * 2, abs=1e-4)
 
@@ -237,7 +255,8 @@ def test_a_truth_without_ties_reaches_the_ceiling_and_not_more():
     annotations = some_annotations(20)
     rng = np.random.default_rng(0)
     maps = {
-        name: truth_of(a).numpy() + rng.permutation(PIXELS).reshape(SIZE, SIZE) / PIXELS / 2
+        name: truth_of(a).numpy()
+        + rng.permutation(PIXELS).reshape(SIZE, SIZE) / PIXELS / 2
         for name, a in annotations.items()
     }
     for name in ("lvs", "ezvsl"):
@@ -271,7 +290,12 @@ def test_a_constant_map_scores_nothing_and_is_named(protocol, value):
     found = evaluate(maps, annotations, protocol, resamples=FEW)
     assert found.constant == ("clip1",)
     row = found.per_clip.loc["clip1"]
-    assert (row["ciou"], row["adaptive"], row["pointing"], row["covered"]) == (0, 0, 0, 0)
+    assert (row["ciou"], row["adaptive"], row["pointing"], row["covered"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert "1 maps are constant and score 0: clip1" in str(found)
 
 
@@ -298,16 +322,24 @@ def test_slavcs_fixed_threshold_is_zero_of_a_cosine_and_may_mark_everything():
     found = evaluate(maps, annotations, "slavc", resamples=FEW)
     assert found.per_clip["covered"].tolist() == [1, 0]
     assert "oracle" not in found.baselines  # a mask of any size has no ceiling
-    assert evaluate(maps, annotations, MEDIAN, resamples=FEW).per_clip["covered"].between(
-        0.4, 1
-    ).all()
+    assert (
+        evaluate(maps, annotations, MEDIAN, resamples=FEW)
+        .per_clip["covered"]
+        .between(0.4, 1)
+        .all()
+    )
 
 
 def test_a_clip_without_a_box_scores_nothing_and_counts():
     annotations = some_annotations(3) | {"bare": Annotation(())}
     found = evaluate(some_maps(annotations), annotations, resamples=FEW)
     row = found.per_clip.loc["bare"]
-    assert (row["ciou"], row["adaptive"], row["pointing"], row["ceiling"]) == (0, 0, 0, 0)
+    assert (row["ciou"], row["adaptive"], row["pointing"], row["ceiling"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert found.by_size["no box"]["clips"] == 1
     assert found.scores["mean IoU"].value == found.per_clip["ciou"].sum() / 4
 
@@ -329,9 +361,13 @@ def test_every_kind_of_number_is_taken():
     plain = evaluate(maps, annotations, resamples=FEW).per_clip["ciou"]
     for dtype in (np.float16, np.float32, np.int8, np.int64):
         cast = {name: v.astype(dtype) for name, v in maps.items()}
-        assert (evaluate(cast, annotations, resamples=FEW).per_clip["ciou"] == plain).all()
+        assert (
+            evaluate(cast, annotations, resamples=FEW).per_clip["ciou"] == plain
+        ).all()
     tensors = {name: torch.from_numpy(v) for name, v in maps.items()}
-    assert (evaluate(tensors, annotations, resamples=FEW).per_clip["ciou"] == plain).all()
+    assert (
+        evaluate(tensors, annotations, resamples=FEW).per_clip["ciou"] == plain
+    ).all()
     bools = {name: v > 0 for name, v in maps.items()}
     assert evaluate(bools, annotations, resamples=FEW).constant == ()
 
@@ -366,7 +402,11 @@ def test_disc_and_ceiling_of_vgg_ss():
         2 * 1.96 * math.sqrt(0.3395 * 0.6605 / 5158), rel=0.1
     )
     assert {g: s["clips"] for g, s in found.by_size.items()} == {
-        "small": 132, "medium": 1796, "large": 1726, "huge": 1502, "no box": 2,
+        "small": 132,
+        "medium": 1796,
+        "large": 1726,
+        "huge": 1502,
+        "no box": 2,
     }
 
 
@@ -379,7 +419,10 @@ def test_the_choices_of_lvs_and_ezvsl_move_a_score_by_little():
 
     def score(**changes):
         protocol = replace(PROTOCOLS["lvs"], **changes)
-        return 100 * evaluate(maps, annotations, protocol, resamples=2).scores["cIoU"].value
+        return (
+            100
+            * evaluate(maps, annotations, protocol, resamples=2).scores["cIoU"].value
+        )
 
     plain = score()
     assert abs(score(strict=False) - plain) < 0.15
@@ -390,7 +433,8 @@ def test_the_choices_of_lvs_and_ezvsl_move_a_score_by_little():
 def test_simulated_maps_find_more_with_more_skill():
     annotations = some_annotations(150)
     disc, *scores = (
-        found.baselines["centre prior"]["pointing"] if k == 0
+        found.baselines["centre prior"]["pointing"]
+        if k == 0
         else found.scores["pointing"].value
         for k, found in enumerate(
             evaluate(simulated_maps(annotations, skill=s), annotations, resamples=FEW)
@@ -399,17 +443,25 @@ def test_simulated_maps_find_more_with_more_skill():
     )
     assert scores == sorted(scores) and scores[1] > disc
     again = simulated_maps(annotations)
-    assert all(np.array_equal(v, again[k]) for k, v in simulated_maps(annotations).items())
+    assert all(
+        np.array_equal(v, again[k]) for k, v in simulated_maps(annotations).items()
+    )
 
 
 # --- by size ------------------------------------------------------------------
 
 
 def test_sizes_are_slavcs_shares_and_make_up_all_clips():
-    sides = {"small": (2, 31), "medium": (32, 95), "large": (96, 143), "huge": (144, 224)}
+    sides = {
+        "small": (2, 31),
+        "medium": (32, 95),
+        "large": (96, 143),
+        "huge": (144, 224),
+    }
     annotations = {
         f"{group} {side}": Annotation(((0, 0, (side + 0.5) / 224, (side + 0.5) / 224),))
-        for group, ends in sides.items() for side in ends
+        for group, ends in sides.items()
+        for side in ends
     }
     found = evaluate(some_maps(annotations), annotations, resamples=FEW)
     assert (found.per_clip["group"] == [n.split()[0] for n in annotations]).all()
@@ -439,7 +491,9 @@ def test_intervals_cover_a_known_binomial():
 def test_intervals_are_the_same_for_a_seed_and_hold_the_score():
     annotations = some_annotations(60)
     maps = some_maps(annotations)
-    found = [evaluate(maps, annotations, resamples=300, seed=s).scores for s in (0, 0, 1)]
+    found = [
+        evaluate(maps, annotations, resamples=300, seed=s).scores for s in (0, 0, 1)
+    ]
     assert found[0] == found[1] != found[2]
     for value, low, high in found[0].values():
         assert low <= value <= high
@@ -459,7 +513,8 @@ def test_ap_is_sklearns_interpolated_where_every_visible_sound_is_localised():
     confidence, silent = rng.normal(0.6, 0.2, 60), rng.normal(0.4, 0.2, 40)
     labels = np.repeat([True, False], [60, 40])
     precision, recall, _ = sklearn.metrics.precision_recall_curve(
-        labels, np.concatenate([confidence, silent]))
+        labels, np.concatenate([confidence, silent])
+    )
     highest = np.maximum.accumulate(precision)  # over lower recall comes later there
     area = -np.sum(np.diff(recall) * highest[:-1])
     found = intervals.detection(np.ones(60, bool), confidence, silent, FEW)
@@ -467,7 +522,8 @@ def test_ap_is_sklearns_interpolated_where_every_visible_sound_is_localised():
     success = rng.random(60) < 0.5  # to sklearn a wrong localisation is a negative pair
     wrong = sklearn.metrics.average_precision_score(
         np.concatenate([success, np.zeros(40, bool)]),
-        np.concatenate([confidence, silent]))
+        np.concatenate([confidence, silent]),
+    )
     found = intervals.detection(success, confidence, silent, FEW)
     assert abs(found["AP"].value - wrong) > 0.02
 
@@ -477,8 +533,9 @@ def detection_by_hand(success, confidence, silent):
     points = []
     for delta in sorted({*confidence, *silent}, reverse=True):
         tp = sum(c >= delta and s for c, s in zip(confidence, success))
-        fp = (sum(c >= delta and not s for c, s in zip(confidence, success))
-              + sum(c >= delta for c in silent))
+        fp = sum(c >= delta and not s for c, s in zip(confidence, success)) + sum(
+            c >= delta for c in silent
+        )
         fn = sum(c < delta for c in confidence)
         precision = tp / (tp + fp)
         recall = tp / (tp + fn) if tp + fn else 0
@@ -546,7 +603,8 @@ def test_activated_area_is_a_count_of_pixels_above_one_threshold(protocol):
     annotations = annotations_for(protocol, 5)
     maps = some_maps(annotations)
     silent = some_maps(["x", "y", "z"], (6, 9), 5) | {
-        "always": np.full((3, 3), 0.9), "never": np.full((4, 4), -0.9),
+        "always": np.full((3, 3), 0.9),
+        "never": np.full((4, 4), -0.9),
     }
     found = evaluate(maps, annotations, protocol, silent, threshold=0.25, resamples=FEW)
     pia = [(resized(v, protocol) > 0.25).mean() for v in silent.values()]
@@ -554,10 +612,12 @@ def test_activated_area_is_a_count_of_pixels_above_one_threshold(protocol):
     assert found.scores["pIA"].value == pytest.approx(np.mean(pia), abs=1e-4)
     curve = [np.mean([v <= k / 20 for v in pia]) for k in range(21)]
     assert found.scores["AUC_N"].value == pytest.approx(
-        sum((a + b) / 2 * 0.05 for a, b in zip(curve, curve[1:])), abs=1e-12
+        sum((a + b) / 2 * 0.05 for a, b in itertools.pairwise(curve)), abs=1e-12
     )
-    top = [np.sort((resized(v, protocol).ravel() + 1) / 2)[-(PIXELS // 4) :].mean()
-           for v in silent.values()]
+    top = [
+        np.sort((resized(v, protocol).ravel() + 1) / 2)[-(PIXELS // 4) :].mean()
+        for v in silent.values()
+    ]
     hand = detection_by_hand(
         found.per_clip["ciou"] >= 0.5, found.per_clip["confidence"], top
     )
@@ -566,8 +626,9 @@ def test_activated_area_is_a_count_of_pixels_above_one_threshold(protocol):
 
 def test_the_threshold_by_default_is_the_median_of_medians():
     annotations = some_annotations(7)
-    found = evaluate(some_maps(annotations), annotations, "lvs", some_maps("xy"),
-                     resamples=FEW)
+    found = evaluate(
+        some_maps(annotations), annotations, "lvs", some_maps("xy"), resamples=FEW
+    )
     assert found.threshold == found.per_clip["median"].median()
     assert "the median of the scored maps' medians" in str(found)
 
@@ -585,23 +646,29 @@ def test_missing_clips_and_unknown_maps_are_counted_and_listed():
     assert found.per_clip.loc["clip0":"clip2", "ciou"].isna().all()
     kept = {name: annotations[name] for name in list(annotations)[3:]}
     assert found.scores == evaluate(maps, kept, resamples=FEW).scores
-    for said in ("Scored on 9 of 12 clips", "3 clips have no map: clip0, clip1, clip2",
-                 "2 maps belong to no annotated clip and are left out: other, strange"):
+    for said in (
+        "Scored on 9 of 12 clips",
+        "3 clips have no map: clip0, clip1, clip2",
+        "2 maps belong to no annotated clip and are left out: other, strange",
+    ):
         assert said in str(found)
 
 
-@pytest.mark.parametrize("value, said", [
-    (np.full((7, 7), np.nan), "holds NaN or infinity; look for"),
-    (np.full((7, 7), np.inf), "holds NaN or infinity"),
-    (np.zeros((1, 7, 7)), r"shape \(1, 7, 7\) of float64; need \(h, w\).* squeeze"),
-    (np.zeros(49), r"shape \(49,\)"),
-    (np.zeros((0, 7)), r"shape \(0, 7\)"),
-    (np.float64(3), r"shape \(\)"),
-    (np.zeros((7, 7), complex), "complex128; need"),
-    (np.full((7, 7), "a"), "need .h, w. of numbers"),
-    (np.full((7, 7), None), "object; need"),
-    ([[1, 2], [3]], "cannot be read"),
-])
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        (np.full((7, 7), np.nan), "holds NaN or infinity; look for"),
+        (np.full((7, 7), np.inf), "holds NaN or infinity"),
+        (np.zeros((1, 7, 7)), r"shape \(1, 7, 7\) of float64; need \(h, w\).* squeeze"),
+        (np.zeros(49), r"shape \(49,\)"),
+        (np.zeros((0, 7)), r"shape \(0, 7\)"),
+        (np.float64(3), r"shape \(\)"),
+        (np.zeros((7, 7), complex), "complex128; need"),
+        (np.full((7, 7), "a"), "need .h, w. of numbers"),
+        (np.full((7, 7), None), "object; need"),
+        ([[1, 2], [3]], "cannot be read"),
+    ],
+)
 def test_a_map_that_cannot_be_scored_is_named(value, said):
     annotations = some_annotations(3)
     maps = some_maps(annotations)
@@ -617,21 +684,42 @@ def flat(count):
     return {n: (v - v.min()) / np.ptp(v) for n, v in maps.items()}
 
 
-@pytest.mark.parametrize("call, said", [
-    (lambda a, m: evaluate({}, a), "none of 0 maps"),
-    (lambda a, m: evaluate({f"{n}.jpg": v for n, v in m.items()}, a),
-     "none of 4 maps is of an annotated clip; maps are named like clip0.jpg, clip1.jpg and "
-     "2 more, clips like clip0, clip1"),
-    (lambda a, m: evaluate(m, a, "lvss"), "no protocol 'lvss'; there are lvs, ezvsl"),
-    (lambda a, m: evaluate(m, a, "flickr"), "flickr needs truth by .*clip0 has one"),
-    (lambda a, m: evaluate({n: 30 * v for n, v in m.items()}, a, "slavc"),
-     r"clip 'clip0' runs from -\d+.* needs cosines .*--median"),
-    (lambda a, m: evaluate(m, a, threshold=0.3), "threshold is for negatives alone"),
-    (lambda a, m: evaluate(m, a, negatives={}), "no map among the negatives"),
-    (lambda a, m: evaluate(m, a, negatives=m, threshold=math.nan), "threshold is nan"),
-    (lambda a, m: evaluate(flat(4), a, negatives=flat(3)),
-     "every map runs from 0 to 1: each was normalised"),
-])
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda a, m: evaluate({}, a), "none of 0 maps"),
+        (
+            lambda a, m: evaluate({f"{n}.jpg": v for n, v in m.items()}, a),
+            "none of 4 maps is of an annotated clip; maps are named like clip0.jpg, clip1.jpg and "
+            "2 more, clips like clip0, clip1",
+        ),
+        (
+            lambda a, m: evaluate(m, a, "lvss"),
+            "no protocol 'lvss'; there are lvs, ezvsl",
+        ),
+        (
+            lambda a, m: evaluate(m, a, "flickr"),
+            "flickr needs truth by .*clip0 has one",
+        ),
+        (
+            lambda a, m: evaluate({n: 30 * v for n, v in m.items()}, a, "slavc"),
+            r"clip 'clip0' runs from -\d+.* needs cosines .*--median",
+        ),
+        (
+            lambda a, m: evaluate(m, a, threshold=0.3),
+            "threshold is for negatives alone",
+        ),
+        (lambda a, m: evaluate(m, a, negatives={}), "no map among the negatives"),
+        (
+            lambda a, m: evaluate(m, a, negatives=m, threshold=math.nan),
+            "threshold is nan",
+        ),
+        (
+            lambda a, m: evaluate(flat(4), a, negatives=flat(3)),
+            "every map runs from 0 to 1: each was normalised",
+        ),
+    ],
+)
 def test_errors_say_what_would_be_right(call, said):
     annotations = some_annotations(4)
     with pytest.raises(ValueError, match=said):
@@ -641,7 +729,9 @@ def test_errors_say_what_would_be_right(call, said):
 def test_flickr_is_lvs_and_needs_several_annotators():
     annotations = some_annotations(6, annotators=3)
     maps = some_maps(annotations)
-    flickr, lvs = (evaluate(maps, annotations, p, resamples=FEW) for p in ("flickr", "lvs"))
+    flickr, lvs = (
+        evaluate(maps, annotations, p, resamples=FEW) for p in ("flickr", "lvs")
+    )
     assert flickr.per_clip.equals(lvs.per_clip)
     assert 0.5 in np.unique(truth_of(annotations["clip0"]))
 
@@ -655,17 +745,27 @@ def test_protocols_say_every_choice():
     }
     assert list(words) == list(PROTOCOLS)
     for name, said in words.items():
-        for word in (*said, f"protocol    {name}", "int(224·x)", "half open",
-                     "min(Σ box / 2, 1)", "cIoU_n ≥ 0.5", "0, 0.05, … 1",
-                     "sort(p)[224·224 − n]", "constant"):
+        for word in (
+            *said,
+            f"protocol    {name}",
+            "int(224·x)",
+            "half open",
+            "min(Σ box / 2, 1)",
+            "cIoU_n ≥ 0.5",
+            "0, 0.05, … 1",
+            "sort(p)[224·224 − n]",
+            "constant",
+        ):
             assert word in str(PROTOCOLS[name]), (name, word)
         assert max(map(len, str(PROTOCOLS[name]).splitlines())) <= 92
     assert "p ≥ t" in str(MEDIAN) and "bicubic" in str(MEDIAN)
 
 
 def sized(annotation):
-    return replace(annotation, boxes=tuple(
-        (x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in annotation.boxes))
+    return replace(
+        annotation,
+        boxes=tuple((x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in annotation.boxes),
+    )
 
 
 def test_boxes_as_sizes_are_refused_and_not_scored():
@@ -691,7 +791,16 @@ def files(tmp_path):
     np.savez(tmp_path / "maps.npz", **some_maps(annotations))
 
     def command(*more, maps="maps.npz"):
-        return main(["score", "--responses", str(tmp_path / maps), "--annotations", str(tmp_path / "vggss.json"), *map(str, more)])
+        return main(
+            [
+                "score",
+                "--responses",
+                str(tmp_path / maps),
+                "--annotations",
+                str(tmp_path / "vggss.json"),
+                *map(str, more),
+            ]
+        )
 
     return tmp_path, annotations, command
 
@@ -702,8 +811,17 @@ def test_the_command_prints_protocol_scores_and_baselines(files, capsys):
     said = capsys.readouterr().out
     found = evaluate(some_maps(annotations), annotations)
     assert said == f"{found}\n"
-    for word in ("protocol    lvs", "Scored on 6 of 6 clips", "centre prior",
-                 "oracle", "pointing", "mean IoU", "95 %", "By object size", "large"):
+    for word in (
+        "protocol    lvs",
+        "Scored on 6 of 6 clips",
+        "centre prior",
+        "oracle",
+        "pointing",
+        "mean IoU",
+        "95 %",
+        "By object size",
+        "large",
+    ):
         assert word in said
 
 
@@ -735,14 +853,17 @@ def test_median_is_slavcs_other_threshold(files, capsys):
     assert "p ≥ t, t = the map's own median" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options, said, code", [
-    (["--median"], "--median is for slavc", 1),
-    (["--out", "table.txt"], "supported extensions", 2),
-    (["--out", "nowhere/table.csv"], "there is no folder nowhere", 1),
-    (["--threshold", "0.3"], "threshold is for negatives alone", 1),
-    (["--negatives", "none.npz"], "none.npz", 1),
-    (["--protocol", "flickr"], "needs truth by several annotators", 1),
-])
+@pytest.mark.parametrize(
+    "options, said, code",
+    [
+        (["--median"], "--median is for slavc", 1),
+        (["--out", "table.txt"], "supported extensions", 2),
+        (["--out", "nowhere/table.csv"], "there is no folder nowhere", 1),
+        (["--threshold", "0.3"], "threshold is for negatives alone", 1),
+        (["--negatives", "none.npz"], "none.npz", 1),
+        (["--protocol", "flickr"], "needs truth by several annotators", 1),
+    ],
+)
 def test_what_the_command_cannot_do_ends_it_with_one_line(
     files, options, said, code, capsys
 ):
@@ -776,17 +897,22 @@ def write_damaged(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("write, said", [
-    (lambda path: path.write_text("no maps"), "bad.npz: no .npz.*numpy.savez"),
-    (lambda path: path.write_bytes(b""), "bad.npz: no .npz"),
-    (write_cut, "bad.npz: no .npz, or a truncated one"),
-    (write_one_array, "bad.npz: no .npz"),
-    (lambda path: np.savez(path), "holds no map"),
-    (write_twice, "clip 'clip0' is in it twice"),
-    (write_damaged, "map of clip 'clip0' cannot be read"),
-    (lambda path: np.savez(path, clip0=np.array([{1: 2}])),
-     "map of clip 'clip0' cannot be read .*save a plain array"),
-])
+@pytest.mark.parametrize(
+    "write, said",
+    [
+        (lambda path: path.write_text("no maps"), "bad.npz: no .npz.*numpy.savez"),
+        (lambda path: path.write_bytes(b""), "bad.npz: no .npz"),
+        (write_cut, "bad.npz: no .npz, or a truncated one"),
+        (write_one_array, "bad.npz: no .npz"),
+        (lambda path: np.savez(path), "holds no map"),
+        (write_twice, "clip 'clip0' is in it twice"),
+        (write_damaged, "map of clip 'clip0' cannot be read"),
+        (
+            lambda path: np.savez(path, clip0=np.array([{1: 2}])),
+            "map of clip 'clip0' cannot be read .*save a plain array",
+        ),
+    ],
+)
 def test_files_that_are_no_maps_are_named(files, write, said, capsys):
     path = files[0] / "bad.npz"
     write(path)
@@ -796,6 +922,7 @@ def test_files_that_are_no_maps_are_named(files, write, said, capsys):
 
 def test_nothing_is_unpickled(tmp_path):
     """A pickle that would run code is refused before it does."""
+
     class Trap:
         def __reduce__(self):
             return (tmp_path / "sprung").touch, ()

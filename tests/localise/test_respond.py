@@ -18,7 +18,11 @@ from sslnb.localise.respond import respond_to_clips, write_maps
 from sslnb.model import ModelConfig, SoundLocaliser
 
 TINY = ModelConfig(
-    image_size=32, resample="bicubic", width=4, blocks=(1, 1, 1, 1), pool=False,
+    image_size=32,
+    resample="bicubic",
+    width=4,
+    blocks=(1, 1, 1, 1),
+    pool=False,
     audio=AudioConfig(seconds=0.5, n_fft=256, n_mels=16, frames=20),
 )
 NAMES = [f"aaaaaaaaaa{letter}_0000{n}0" for n, letter in enumerate("FBDACEG")]
@@ -80,14 +84,17 @@ def test_maps_are_those_of_the_model_one_by_one(tmp_path, clips, checkpoint, cap
     assert "LVS's" in told and "maps of 7 of 7 clips" in told
     assert table(out) == {}
     assert sorted(path.name for path in out.parent.iterdir()) == [
-        "maps.missing.tsv", "maps.npz"
+        "maps.missing.tsv",
+        "maps.npz",
     ]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
 def test_the_size_of_batches_changes_nothing(clips, checkpoint, batch):
     folder = open_folder(clips)
-    maps, damaged = respond_to_clips(SoundLocaliser.load(checkpoint), folder.clips, batch)
+    maps, damaged = respond_to_clips(
+        SoundLocaliser.load(checkpoint), folder.clips, batch
+    )
     assert list(maps) == sorted(NAMES) and damaged == {}
     for name in NAMES:
         assert np.allclose(maps[name], expected(clips, checkpoint, name), atol=1e-5)
@@ -164,12 +171,14 @@ def test_clips_are_read_ahead_but_not_all_of_them(clips, checkpoint, monkeypatch
 
 DAMAGE = {
     "a cut picture": lambda root: (root / f"frames/{NAMES[1]}.jpg").write_bytes(
-        (root / f"frames/{NAMES[1]}.jpg").read_bytes()[:400]),
+        (root / f"frames/{NAMES[1]}.jpg").read_bytes()[:400]
+    ),
     "no picture": lambda root: (root / f"frames/{NAMES[1]}.jpg").write_text("hello"),
     "an empty picture": lambda root: (root / f"frames/{NAMES[1]}.jpg").write_bytes(b""),
     "no sound": lambda root: (root / f"audio/{NAMES[1]}.wav").write_text("hello"),
     "an empty sound": lambda root: soundfile.write(
-        root / f"audio/{NAMES[1]}.wav", np.zeros(0), 16_000),
+        root / f"audio/{NAMES[1]}.wav", np.zeros(0), 16_000
+    ),
 }
 
 
@@ -221,7 +230,7 @@ def test_where_nothing_can_be_read_there_are_no_maps(
 @pytest.mark.parametrize("out", ["maps", "maps.json", "."])
 def test_another_name_than_of_an_npz_is_refused_at_once(tmp_path, clips, out, capsys):
     assert command(clips, "no such checkpoint", tmp_path / out) == 2
-    assert 'Invalid value' in capsys.readouterr().err
+    assert "Invalid value" in capsys.readouterr().err
 
 
 def test_folders_and_checkpoints_that_are_not_there_are_named(

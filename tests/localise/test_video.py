@@ -44,8 +44,9 @@ class Red(nn.Module):
     def __init__(self, seconds=1.0, base=0.0, gain=1.0, resample="bilinear"):
         super().__init__()
         self.device = nn.Parameter(torch.zeros(()))
-        self.config = ModelConfig(image_size=32, resample=resample,
-                                  audio=AudioConfig(seconds=seconds))
+        self.config = ModelConfig(
+            image_size=32, resample=resample, audio=AudioConfig(seconds=seconds)
+        )
         self.base, self.gain, self.images, self.waves = base, gain, [], []
 
     def predict(self, images, waves):
@@ -75,8 +76,13 @@ def frames_of(path):
     """Times in seconds, counted from the file's start, and pictures (N, H, W, 3)."""
     with av.open(str(path)) as container:
         start = Fraction(container.start_time or 0, av.time_base)
-        frames = [(float(frame.pts * frame.time_base - start), frame.to_ndarray(
-            format="rgb24")) for frame in container.decode(video=0)]
+        frames = [
+            (
+                float(frame.pts * frame.time_base - start),
+                frame.to_ndarray(format="rgb24"),
+            )
+            for frame in container.decode(video=0)
+        ]
     times, pictures = zip(*frames)
     return np.array(times), np.stack(pictures)
 
@@ -100,7 +106,9 @@ def packets_of(path):
 
 def kinds_of(path):
     with av.open(str(path)) as container:
-        return [stream.codec_context.codec.canonical_name for stream in container.streams]
+        return [
+            stream.codec_context.codec.canonical_name for stream in container.streams
+        ]
 
 
 def again(path, source, time=None, codec=None):
@@ -114,7 +122,9 @@ def again(path, source, time=None, codec=None):
             track = target.add_stream_from_template(given.streams.audio[0])
         for packet in given.demux():
             if packet.stream.type == "audio" and codec:
-                target.mux([p for frame in packet.decode() for p in track.encode(frame)])
+                target.mux(
+                    [p for frame in packet.decode() for p in track.encode(frame)]
+                )
             elif packet.dts is not None:
                 if time and packet.stream.type == "video":  # of VP9: decoded in order
                     moved = time(float(packet.pts * packet.time_base))
@@ -136,8 +146,9 @@ def heated(image, response, low, high):
             u = np.clip((x + 0.5) * columns / width - 0.5, 0, columns - 1)
             i, j = min(int(v), rows - 2), min(int(u), columns - 2)
             a, b = v - i, u - j
-            value = ((1 - a) * ((1 - b) * response[i, j] + b * response[i, j + 1])
-                     + a * ((1 - b) * response[i + 1, j] + b * response[i + 1, j + 1]))
+            value = (1 - a) * (
+                (1 - b) * response[i, j] + b * response[i, j + 1]
+            ) + a * ((1 - b) * response[i + 1, j] + b * response[i + 1, j + 1])
             colour = np.array(colormaps["viridis"]((value - low) / (high - low))[:3])
             found[y, x] = 0.4 * image[y, x] + 0.6 * 255 * colour
     return found
@@ -166,9 +177,9 @@ def test_a_flat_overlay_is_dark():
 def test_colours_are_those_of_the_notebooks(monkeypatch):
     drawn = {}
     axes = type("Axes", (), {"imshow": lambda self, *_, **how: drawn.update(how)})()
-    monkeypatch.setattr(plot, "show_image", lambda *_: None)
+    monkeypatch.setattr(plot.base, "show_image", lambda *_: None)
     plot.show_heatmap(axes, np.zeros((2, 2, 3)), np.zeros((2, 2)))
-    assert (video.COLOURS, video.OPACITY) == (drawn["cmap"], drawn["alpha"])
+    assert (drawn["cmap"], drawn["alpha"]) == (video.COLOURS, video.OPACITY)
 
 
 CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -176,8 +187,9 @@ CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 @pytest.mark.parametrize("corner", CORNERS)
 def test_the_heat_is_where_the_model_hears(tmp_path, corner):
-    source = make_video(tmp_path / "a.mp4", 1, SIZE, 10, pictures=scene(10, SIZE, corner),
-                        wave=tone(1))
+    source = make_video(
+        tmp_path / "a.mp4", 1, SIZE, 10, pictures=scene(10, SIZE, corner), wave=tone(1)
+    )
     found = heat_video(Red(), source, tmp_path / "heat.mp4")
     _, pictures = frames_of(tmp_path / "heat.mp4")
     assert found.frames == 10 and pictures.shape == (10, 64, 96, 3)
@@ -193,7 +205,9 @@ def test_the_heat_is_where_the_model_hears(tmp_path, corner):
 def test_what_is_written_is_the_overlay_of_what_was_there(tmp_path):
     model = Red()
     pictures = [np.roll(scene(1)[0], 6 * k, 1) for k in range(10)]
-    source = make_video(tmp_path / "a.mp4", 1, SIZE, 10, pictures=pictures, wave=tone(1))
+    source = make_video(
+        tmp_path / "a.mp4", 1, SIZE, 10, pictures=pictures, wave=tone(1)
+    )
     found = heat_video(model, source, tmp_path / "heat.mp4")
     maps = Red().predict(torch.stack(model.images), torch.stack(model.waves)).numpy()
     assert (found.low, found.high) == pytest.approx((maps.min(), maps.max()))
@@ -220,8 +234,15 @@ def test_the_model_sees_whole_frames_squashed_as_it_says(tmp_path, how):
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_rotation_is_obeyed(tmp_path, degrees):
-    source = make_video(tmp_path / "a.mp4", 0.5, SIZE, 10, rotation=degrees,
-                        pictures=scene(5), wave=tone(0.5))
+    source = make_video(
+        tmp_path / "a.mp4",
+        0.5,
+        SIZE,
+        10,
+        rotation=degrees,
+        pictures=scene(5),
+        wave=tone(0.5),
+    )
     model = Red()
     heat_video(model, source, tmp_path / "heat.mp4")
     _, stored = frames_of(source)  # decoders leave the turning to players
@@ -236,8 +257,9 @@ def test_pixels_that_are_not_square_become_square(tmp_path):
     source = make_video(tmp_path / "a.mp4", 0.5, SIZE, 10)
     wide = tmp_path / "wide.mkv"
     with av.open(str(source)) as given, av.open(str(wide), "w") as target:
-        pictures = target.add_stream("libx264", 10, width=96, height=64,
-                                     pix_fmt="yuv420p")
+        pictures = target.add_stream(
+            "libx264", 10, width=96, height=64, pix_fmt="yuv420p"
+        )
         pictures.codec_context.sample_aspect_ratio = Fraction(4, 3)
         track = target.add_stream_from_template(given.streams.audio[0])
         for packet in given.demux():
@@ -333,8 +355,15 @@ def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
     suffix, start, tmp_path
 ):
     codecs = ("vp9", "opus") if suffix == ".webm" else ("h264", "aac")
-    source = make_video(tmp_path / f"a{suffix}", 2, SIZE, 10, *codecs, start=start,
-                        container_options={"movflags": "faststart"})
+    source = make_video(
+        tmp_path / f"a{suffix}",
+        2,
+        SIZE,
+        10,
+        *codecs,
+        start=start,
+        container_options={"movflags": "faststart"},
+    )
     found = heat_video(Red(), source, tmp_path / "heat.mp4")
     (before, _), (after, _) = frames_of(source), frames_of(tmp_path / "heat.mp4")
     assert found.frames == len(before) == len(after) == 20
@@ -349,8 +378,9 @@ def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_the_length_is_that_of_the_pictures(tmp_path, capsys, suffix):
     """Sound from 0 s on, 40 pictures from 2 s to 6 s."""
-    source = make_video(tmp_path / f"a{suffix}", 4, SIZE, 10, start=2, sound_start=-2,
-                        wave=recording(6))
+    source = make_video(
+        tmp_path / f"a{suffix}", 4, SIZE, 10, start=2, sound_start=-2, wave=recording(6)
+    )
     found = heat_video(Red(), source, tmp_path / "heat.mp4")
     assert (found.frames, found.seconds) == (40, pytest.approx(4, abs=0.01))
     times, _ = frames_of(tmp_path / "heat.mp4")
@@ -362,10 +392,15 @@ def test_the_length_is_that_of_the_pictures(tmp_path, capsys, suffix):
 # --- sound ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, pictures, sound", [
-    ("a.mp4", "h264", "aac"), ("a.webm", "vp9", "opus"), ("a.mkv", "h264", "opus"),
-    ("a.ts", "h264", "aac"),
-])
+@pytest.mark.parametrize(
+    "name, pictures, sound",
+    [
+        ("a.mp4", "h264", "aac"),
+        ("a.webm", "vp9", "opus"),
+        ("a.mkv", "h264", "opus"),
+        ("a.ts", "h264", "aac"),
+    ],
+)
 def test_sound_that_an_mp4_holds_is_kept_to_the_bit(tmp_path, name, pictures, sound):
     source = make_video(tmp_path / name, 2, SIZE, 10, pictures, sound)
     heat_video(Red(), source, tmp_path / "heat.mp4")
@@ -413,16 +448,31 @@ def window(track, first, time, samples):
     return timeline[start : start + samples]
 
 
-@pytest.mark.parametrize("case", [
-    {"seconds": 3}, {"seconds": 0.7}, {"seconds": 3, "sound": 1.5},
-    {"seconds": 3, "sound": 0.6}, {"seconds": 3, "sound": 2, "sound_start": 1.0},
-    {"seconds": 1.5, "sound": 4}, {"seconds": 3, "rate": 16_000},
-], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"seconds": 3},
+        {"seconds": 0.7},
+        {"seconds": 3, "sound": 1.5},
+        {"seconds": 3, "sound": 0.6},
+        {"seconds": 3, "sound": 2, "sound_start": 1.0},
+        {"seconds": 1.5, "sound": 4},
+        {"seconds": 3, "rate": 16_000},
+    ],
+    ids=str,
+)
 def test_each_frame_comes_with_the_sound_around_it(tmp_path, case):
     rate = case.get("rate", 48_000)
     wave = recording(case.get("sound", case["seconds"]), rate, 1)
-    source = make_video(tmp_path / "a.mkv", case["seconds"], SIZE, 10, wave=wave,
-                        rate=rate, sound_start=case.get("sound_start", 0))
+    source = make_video(
+        tmp_path / "a.mkv",
+        case["seconds"],
+        SIZE,
+        10,
+        wave=wave,
+        rate=rate,
+        sound_start=case.get("sound_start", 0),
+    )
     model = Red()
     heat_video(model, source, tmp_path / "heat.mp4")
     (first, track), (times, _) = sound_of(source), frames_of(source)
@@ -442,17 +492,28 @@ def test_windows_are_centred_and_move_inwards_at_the_ends(tmp_path):
     mp4 = make_video(tmp_path / "a.mp4", 4, SIZE, 2, pictures=scene(8), wave=wave)
     model = Red()
     heat_video(model, mp4, tmp_path / "heat.mp4")  # frames at 0, 0.5, …, 3.5 s
-    heard = [[round(float(half.abs().max()) / 3_276.8) for half in wave.split(RATE // 2)]
-             for wave in model.waves]
+    heard = [
+        [round(float(half.abs().max()) / 3_276.8) for half in wave.split(RATE // 2)]
+        for wave in model.waves
+    ]
     assert heard == [[1, 2], [1, 2], [2, 3], [3, 4], [4, 5], [5, 6], [6, 7], [7, 8]]
 
 
 def test_a_gap_in_the_sound_is_silence(tmp_path):
-    source = make_video(tmp_path / "a.mp4", 3, SIZE, 10, pictures=scene(30), wave=tone(3))
-    with av.open(str(source)) as given, av.open(str(tmp_path / "gap.mkv"), "w") as target:
-        tracks = [target.add_stream_from_template(s, opaque=True) for s in given.streams]
+    source = make_video(
+        tmp_path / "a.mp4", 3, SIZE, 10, pictures=scene(30), wave=tone(3)
+    )
+    with (
+        av.open(str(source)) as given,
+        av.open(str(tmp_path / "gap.mkv"), "w") as target,
+    ):
+        tracks = [
+            target.add_stream_from_template(s, opaque=True) for s in given.streams
+        ]
         for packet in given.demux():
-            time = float(packet.pts * packet.time_base) if packet.dts is not None else 1.5
+            time = (
+                float(packet.pts * packet.time_base) if packet.dts is not None else 1.5
+            )
             if packet.stream.type == "video" or not 1 < time < 2:
                 if packet.dts is not None:
                     packet.stream = tracks[packet.stream.index]
@@ -464,8 +525,9 @@ def test_a_gap_in_the_sound_is_silence(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_sound(tmp_path):
-    source = make_video(tmp_path / "a.mkv", 20, (32, 32), 2, wave=tone(20, rate=16_000),
-                        rate=16_000)
+    source = make_video(
+        tmp_path / "a.mkv", 20, (32, 32), 2, wave=tone(20, rate=16_000), rate=16_000
+    )
     footage = open_footage(source)
     sound = Sound(footage, AudioConfig(seconds=1.0))
     held = []
@@ -505,6 +567,7 @@ def test_silence_looks_silent(tmp_path, half_silent):
 
 def test_the_least_of_maps_is_not_stretched(tmp_path, half_silent):
     """In silence the model's map still varies, by a fiftieth: so do the colours."""
+
     class Uneasy(Red):
         def predict(self, images, waves):
             maps = super().predict(images, waves)
@@ -513,7 +576,7 @@ def test_the_least_of_maps_is_not_stretched(tmp_path, half_silent):
 
     heat_video(Uneasy(), half_silent, tmp_path / "heat.mp4")
     _, after = frames_of(tmp_path / "heat.mp4")
-    _, before = frames_of(half_silent)
+    _, _before = frames_of(half_silent)
     assert contrast(after)[:12].min() > 60
     grey = after[30, 2:14, 76:94].mean((0, 1)) - after[30, 50:62, 76:94].mean((0, 1))
     assert np.abs(grey).max() < 8  # 0.01 / 0.25 of the scale
@@ -529,8 +592,9 @@ def test_a_model_that_hears_things_in_silence_is_not_dimmed(tmp_path, half_silen
 def test_the_poster_is_the_frame_that_points_most_clearly(tmp_path):
     loud = tone(4) * np.linspace(0, 1, 48_000 * 4) ** 2
     loud[:, 48_000 * 3 :] = 0
-    source = make_video(tmp_path / "a.mp4", 4, SIZE, 10, pictures=moving(40, SIZE),
-                        wave=loud)
+    source = make_video(
+        tmp_path / "a.mp4", 4, SIZE, 10, pictures=moving(40, SIZE), wave=loud
+    )
     model = Red(seconds=0.5)
     found = heat_video(model, source, tmp_path / "heat.mp4")
     assert found.poster == tmp_path / "heat.png"
@@ -575,16 +639,27 @@ def written(path, content):
 BAD = {
     "nothing there": (lambda p: p / "a.mp4", r"there is no video .*a\.mp4"),
     "a folder": (lambda p: p, "there is no video"),
-    "no sound": (lambda p: make_video(p / "a.mp4", 1, SIZE, audio=None),
-                 r"a\.mp4: no audio track"),
-    "no picture": (lambda p: make_video(p / "a.mp4", 1, SIZE, video=None),
-                   r"a\.mp4: no video track"),
+    "no sound": (
+        lambda p: make_video(p / "a.mp4", 1, SIZE, audio=None),
+        r"a\.mp4: no audio track",
+    ),
+    "no picture": (
+        lambda p: make_video(p / "a.mp4", 1, SIZE, video=None),
+        r"a\.mp4: no video track",
+    ),
     "a cover": (lambda p: cover(p / "a.mp3"), r"a\.mp3: no video track"),
-    "a photograph": (lambda p: Image.new("RGB", (9, 9)).save(p / "a.png") or p / "a.png",
-                     r"a\.png: no audio track"),
-    "a recording": (lambda p: soundfile.write(p / "a.wav", tone(1)[0], 48_000)
-                    or p / "a.wav", r"a\.wav: no video track"),
-    "text": (lambda p: written(p / "a.mp4", b"no video " * 100), r"a\.mp4: undecodable"),
+    "a photograph": (
+        lambda p: Image.new("RGB", (9, 9)).save(p / "a.png") or p / "a.png",
+        r"a\.png: no audio track",
+    ),
+    "a recording": (
+        lambda p: soundfile.write(p / "a.wav", tone(1)[0], 48_000) or p / "a.wav",
+        r"a\.wav: no video track",
+    ),
+    "text": (
+        lambda p: written(p / "a.mp4", b"no video " * 100),
+        r"a\.mp4: undecodable",
+    ),
     "empty": (lambda p: written(p / "a.mp4", b""), r"a\.mp4: undecodable"),
     "cut": (lambda p: cut(p / "a.mp4", 0.6), r"a\.mp4: truncated"),
     "cut early": (lambda p: cut(p / "a.mp4", 0.01), r"a\.mp4: "),
@@ -608,11 +683,14 @@ def short(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("short") / "a.mp4", 0.5, SIZE, 10)
 
 
-@pytest.mark.parametrize("name, message", [
-    ("heat.avi", r"heat\.avi; need a name that ends in \.mp4"),
-    ("heat", r"need a name that ends in \.mp4"),
-    ("nowhere/heat.mp4", "there is no folder .*nowhere"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("heat.avi", r"heat\.avi; need a name that ends in \.mp4"),
+        ("heat", r"need a name that ends in \.mp4"),
+        ("nowhere/heat.mp4", "there is no folder .*nowhere"),
+    ],
+)
 def test_an_out_that_cannot_be_is_named(tmp_path, short, name, message):
     with pytest.raises((OSError, ValueError), match=message):
         heat_video(Red(), short, tmp_path / name)
@@ -646,7 +724,9 @@ def test_a_run_that_stops_leaves_what_was_there(tmp_path, short):
     with pytest.raises(KeyboardInterrupt):
         heat_video(Red(), short, tmp_path / "heat.mp4", progress=stopped)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        "heat.mp4": "old", "heat.png": "old"}
+        "heat.mp4": "old",
+        "heat.png": "old",
+    }
     heat_video(Red(), short, tmp_path / "heat.mp4")
     assert len(frames_of(tmp_path / "heat.mp4")[0]) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heat.mp4", "heat.png"]
@@ -670,16 +750,23 @@ heat_video(Red(), *sys.argv[1:], progress=killed)
 def test_the_next_run_deletes_what_a_killed_one_left_and_nothing_else(tmp_path, short):
     out = tmp_path / "heat.mp4"
     folders = map(str, (ROOT, ROOT / "tests", Path(__file__).parent))
-    killed = subprocess.run([sys.executable, "-c", KILLED, short, out], cwd=ROOT,
-                            env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
-                            timeout=600)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, short, out],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+        timeout=600,
+    )
     assert killed.returncode == -signal.SIGKILL
     left = sorted(path.name for path in tmp_path.iterdir())
     dead = left[0].split(".")[1]
     assert left == [f".{dead}.heat.mp4", f".{dead}.heat.png"]
-    others = {f".{os.getppid()}.heat.mp4",  # of a run that still goes on
-              f".{dead}.my.heat.mp4", f".{dead}.heat.mp4.txt",
-              ".heat.mp4", ".0x.heat.mp4"}
+    others = {
+        f".{os.getppid()}.heat.mp4",  # of a run that still goes on
+        f".{dead}.my.heat.mp4",
+        f".{dead}.heat.mp4.txt",
+        ".heat.mp4",
+        ".0x.heat.mp4",
+    }
     for name in others:
         (tmp_path / name).touch()
     heat_video(Red(), short, out)
@@ -687,14 +774,18 @@ def test_the_next_run_deletes_what_a_killed_one_left_and_nothing_else(tmp_path, 
     assert found == others | {"heat.mp4", "heat.png"}
 
 
-@pytest.mark.parametrize(("kind", "track"), [
-    ("video", r"video track \(stream 0\)"), ("audio", r"audio track \(stream 1\)"),
-])
+@pytest.mark.parametrize(
+    ("kind", "track"),
+    [("video", r"video track \(stream 0\)"), ("audio", r"audio track \(stream 1\)")],
+)
 def test_damage_is_named_with_its_track_and_time(tmp_path, kind, track):
     source = make_video(tmp_path / "a.mp4", 2, SIZE, 10, keys=5)
     with av.open(str(source)) as container:
-        packet = next(packet for packet in container.demux(**{kind: 0})
-                      if packet.is_keyframe and packet.pts * packet.time_base >= 1)
+        packet = next(
+            packet
+            for packet in container.demux(**{kind: 0})
+            if packet.is_keyframe and packet.pts * packet.time_base >= 1
+        )
         place, size = packet.pos, packet.size
     data = source.read_bytes()
     source.write_bytes(data[:place] + b"\xff" * size + data[place + size :])
@@ -740,10 +831,14 @@ def test_the_command_takes_the_model_that_ships(tmp_path, short, capsys):
     image = Image.fromarray(frames_of(short)[1][0]).resize((96, 96), Image.BILINEAR)
     first, track = sound_of(short)
     wave = window(track, first, 0, model.config.audio.samples)
-    response = model.predict(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None],
-                             torch.from_numpy(wave)[None])
-    low, high = (float(told.split(word)[1].split()[0].strip(",;"))
-                 for word in ("cosine of", "bright of"))
+    response = model.predict(
+        torch.from_numpy(np.array(image)).permute(2, 0, 1)[None],
+        torch.from_numpy(wave)[None],
+    )
+    low, high = (
+        float(told.split(word)[1].split()[0].strip(",;"))
+        for word in ("cosine of", "bright of")
+    )
     assert low - 0.01 <= response.min() and response.max() <= high + 0.01
     assert response.max() - response.min() > 0.1
 
@@ -752,11 +847,17 @@ def test_the_command_takes_the_authors_weights(tmp_path, short, capsys, monkeypa
     narrow = ModelConfig(image_size=64, width=4, resample="bicubic")
     monkeypatch.setitem(PRESETS, "paper", narrow)
     torch.manual_seed(0)
-    state = {published_name(name): value for name, value in
-             SoundLocaliser.from_preset("paper").state_dict().items()}
-    torch.save({"state_dict": state | {"imgnet.fc.bias": torch.zeros(3)}},
-               tmp_path / "a.pth.tar")
-    command(short, "--out", tmp_path / "heat.mp4", "--checkpoint", tmp_path / "a.pth.tar")
+    state = {
+        published_name(name): value
+        for name, value in SoundLocaliser.from_preset("paper").state_dict().items()
+    }
+    torch.save(
+        {"state_dict": state | {"imgnet.fc.bias": torch.zeros(3)}},
+        tmp_path / "a.pth.tar",
+    )
+    command(
+        short, "--out", tmp_path / "heat.mp4", "--checkpoint", tmp_path / "a.pth.tar"
+    )
     told = capsys.readouterr().out
     assert "Not used of" in told and "imgnet.fc.bias" in told
     assert len(frames_of(tmp_path / "heat.mp4")[0]) == 5

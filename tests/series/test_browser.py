@@ -21,8 +21,16 @@ from playwright.sync_api import expect, sync_playwright
 
 from sslnb.series import run
 
-BROWSER = next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
+BROWSER = next(
+    filter(
+        None,
+        map(
+            shutil.which,
+            ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+        ),
+    ),
+    None,
+)
 MINUTES = 60_000  # ms
 # The picture as it is drawn now, whatever its address
 PIXELS = """image => {
@@ -47,8 +55,11 @@ c.LabApp.extension_manager = "readonly"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome: install one to "
-                       "see widgets tested in a browser (apt install chromium)"),
+    pytest.mark.skipif(
+        BROWSER is None,
+        reason="no Chromium or Chrome: install one to "
+        "see widgets tested in a browser (apt install chromium)",
+    ),
 ]
 
 
@@ -74,15 +85,25 @@ def lab(tmp_path):
     log = tmp_path / "lab.log"
     with run.kernel_environment(cpu=True), open(log, "wb") as output:
         os.environ.update(
-            JUPYTER_CONFIG_DIR=str(config), JUPYTER_DATA_DIR=str(tmp_path / "data"),
+            JUPYTER_CONFIG_DIR=str(config),
+            JUPYTER_DATA_DIR=str(tmp_path / "data"),
             JUPYTER_RUNTIME_DIR=str(tmp_path / "runtime"),
             JUPYTERLAB_SETTINGS_DIR=str(config / "lab"),
             JUPYTERLAB_WORKSPACES_DIR=str(tmp_path / "workspaces"),
         )
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", f"--ServerApp.port={port}",
-             f"--IdentityProvider.token={token}", "--notebook-dir", str(pages)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                f"--ServerApp.port={port}",
+                f"--IdentityProvider.token={token}",
+                "--notebook-dir",
+                str(pages),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, log)
@@ -113,9 +134,14 @@ def page(lab):
     """The notebook in a browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=BROWSER, headless=True,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                  "--no-first-run"],
+            executable_path=BROWSER,
+            headless=True,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--no-first-run",
+            ],
         )
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(MINUTES)
@@ -129,15 +155,19 @@ def run_all(page):
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=3 * MINUTES)
     # until a kernel is there, JupyterLab answers "Run" by asking for one
     expect(page.locator(".jp-NotebookPanel .jp-Toolbar-kernelName")).to_contain_text(
-        "Python 3", timeout=3 * MINUTES)
-    expect(page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator")
-           ).to_have_attribute("data-status", "idle", timeout=3 * MINUTES)
+        "Python 3", timeout=3 * MINUTES
+    )
+    expect(
+        page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator")
+    ).to_have_attribute("data-status", "idle", timeout=3 * MINUTES)
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
     count = prompts.count()
     for number in range(count):
-        expect(prompts.nth(number)).to_have_text(f"[{number + 1}]:", timeout=5 * MINUTES)
+        expect(prompts.nth(number)).to_have_text(
+            f"[{number + 1}]:", timeout=5 * MINUTES
+        )
     return count
 
 
@@ -161,13 +191,17 @@ def picture(image, unlike=None, like=None):
         if pixels != unlike and like in (None, pixels):
             return pixels
         time.sleep(0.2)
-    pytest.fail("the picture did not change" if unlike else "the picture is another one")
+    pytest.fail(
+        "the picture did not change" if unlike else "the picture is another one"
+    )
 
 
 def test_a_slider_moves_the_picture_and_reset_brings_it_back(page):
     run_all(page)
-    errors = page.locator(".jp-OutputArea-output[data-mime-type*='stderr'], "
-                          ".jp-OutputArea-output[data-mime-type*='error']")
+    errors = page.locator(
+        ".jp-OutputArea-output[data-mime-type*='stderr'], "
+        ".jp-OutputArea-output[data-mime-type*='error']"
+    )
     assert errors.count() == 0, errors.first.text_content()
 
     image = page.locator("img.widget-image")

@@ -18,7 +18,9 @@ DATA = doctor.ROOT / "data"
 def shipped(tmp_path_factory):
     """A copy of the data's tables with their files, by links; and its notebooks."""
     root = tmp_path_factory.mktemp("clone")
-    shutil.copytree(DATA, root / "data", copy_function=lambda a, b: shutil.os.symlink(a, b))
+    shutil.copytree(
+        DATA, root / "data", copy_function=lambda a, b: shutil.os.symlink(a, b)
+    )
     (root / "data" / "checkpoint").mkdir(exist_ok=True)
     for name in doctor.CHECKPOINT:
         (root / "data" / "checkpoint" / name).touch()
@@ -59,8 +61,9 @@ def test_wanted_versions_are_those_of_the_metadata():
 
 def test_another_version_is_a_warning_with_both_versions(monkeypatch):
     real = metadata.version
-    monkeypatch.setattr(metadata, "version",
-                        lambda name: "0.0.1" if name == "numpy" else real(name))
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "0.0.1" if name == "numpy" else real(name)
+    )
     (numpy,) = [f for f in doctor.packages() if f.what == "numpy"]
     assert numpy.state == doctor.WARNING
     assert numpy.found == f"0.0.1; wanted {doctor.wanted()[0]['numpy']}"
@@ -68,8 +71,11 @@ def test_another_version_is_a_warning_with_both_versions(monkeypatch):
 
 
 def test_a_build_for_another_device_is_the_same_version(monkeypatch):
-    monkeypatch.setattr(metadata, "version", lambda name: {
-        **doctor.wanted()[0], **doctor.wanted()[1]}[name] + "+cpu")
+    monkeypatch.setattr(
+        metadata,
+        "version",
+        lambda name: {**doctor.wanted()[0], **doctor.wanted()[1]}[name] + "+cpu",
+    )
     assert set(states(doctor.packages())) == {doctor.OK}
 
 
@@ -209,8 +215,11 @@ def test_an_old_python_is_told_which_is_needed():
 
 def test_debian_without_venv_is_told_the_package(monkeypatch):
     real = doctor.importlib.util.find_spec
-    monkeypatch.setattr(doctor.importlib.util, "find_spec",
-                        lambda name: None if name == "ensurepip" else real(name))
+    monkeypatch.setattr(
+        doctor.importlib.util,
+        "find_spec",
+        lambda name: None if name == "ensurepip" else real(name),
+    )
     found = doctor.can_make_environments()
     assert found.state == doctor.PROBLEM and found.found == "no ensurepip"
     assert "apt install python3-venv" in found.remedy
@@ -222,13 +231,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_kernel_of_another_python_is_found(monkeypatch):
-    specs = types.SimpleNamespace(get_kernel_spec=lambda name: types.SimpleNamespace(
-        argv=["/elsewhere/bin/python", "-m", "ipykernel"], resource_dir="/elsewhere/spec"))
+    specs = types.SimpleNamespace(
+        get_kernel_spec=lambda name: types.SimpleNamespace(
+            argv=["/elsewhere/bin/python", "-m", "ipykernel"],
+            resource_dir="/elsewhere/spec",
+        )
+    )
     monkeypatch.setattr(doctor, "load", lambda name: specs)
     found = doctor.kernel()
     assert found.state == doctor.WARNING and "/elsewhere/spec" in found.remedy
     specs.get_kernel_spec = lambda name: types.SimpleNamespace(
-        argv=["python", "-m", "ipykernel"], resource_dir="")
+        argv=["python", "-m", "ipykernel"], resource_dir=""
+    )
     assert doctor.kernel().state == doctor.OK
     monkeypatch.setattr(doctor, "load", doctor.importlib.import_module)
     assert doctor.kernel().state == doctor.OK  # the real one, here
@@ -253,7 +267,14 @@ def test_only_a_problem_makes_the_exit_code_1(capsys):
 def test_the_report_says_what_to_do_once_for_all_that_need_it(capsys):
     doctor.report(THREE)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in lines[:6]] == ["ok", "WARNING", "→", "PROBLEM", "PROBLEM", "→"]
+    assert [line[0] for line in lines[:6]] == [
+        "ok",
+        "WARNING",
+        "→",
+        "PROBLEM",
+        "PROBLEM",
+        "→",
+    ]
     assert lines[2][1:] == ["do", "this"] and lines[5][1:] == ["do", "that"]
 
 
@@ -267,12 +288,17 @@ def test_quiet_prints_only_what_is_not_ok(capsys):
 def test_it_runs_with_nothing_installed():
     """`-S`: no packages at all; each that is missing is named, and nothing breaks."""
     script = "sslnb/series/doctor.py"  # as the Makefile runs it
-    found = subprocess.run([sys.executable, "-S", script], cwd=doctor.ROOT,
-                           capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-S", script], cwd=doctor.ROOT, capture_output=True, text=True
+    )
     assert found.returncode == 1 and not found.stderr
     assert "PROBLEM  torch " in found.stdout and "make install" in found.stdout
-    before = subprocess.run([sys.executable, "-S", script, "--install"],
-                            cwd=doctor.ROOT, capture_output=True, text=True)
+    before = subprocess.run(
+        [sys.executable, "-S", script, "--install"],
+        cwd=doctor.ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert "free disk" in before.stdout and "torch" not in before.stdout
 
 

@@ -19,7 +19,8 @@ from sslnb.series import run
 PATH = run.NOTEBOOKS / "06_localisation.ipynb"
 SHARED = run.ROOT.parent / "shared" / "benchmarks"
 PUBLISHED = {  # how the shared folder calls what the download helper fetches
-    "vggsound-144k": "ssl-tie_train_vggss_144k.txt", "vggss": "vggss.json",
+    "vggsound-144k": "ssl-tie_train_vggss_144k.txt",
+    "vggss": "vggss.json",
     "retrieval-144k": "ssl-tie_train_seen_144k.txt",
     "ez-vsl-144k": "ez-vsl_vggss_144k.txt",
     "openset-70k": "ssl-tie_openset_train_110_70k.txt",
@@ -29,7 +30,8 @@ PUBLISHED = {  # how the shared folder calls what the download helper fetches
 }
 
 needs_lists = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the field's published lists are not beside the project")
+    not SHARED.is_dir(), reason="the field's published lists are not beside the project"
+)
 
 
 def cells(path=PATH):
@@ -84,17 +86,33 @@ def test_what_guesses_score_on_vgg_ss_is_measured():
 @pytest.mark.slow
 def test_other_peoples_maps_are_scored_in_the_same_notebook(tmp_path):
     """Maps of 7 × 7 with negative values and two clips missing, VGG-SS's file."""
-    boxes = {f"AAAAAAAAA{k:02d}_000030": soundstamps.compose("test", 5, k, 16).boxes
-             for k in range(12)}
-    (tmp_path / "some.json").write_text(json.dumps([
-        {"file": name, "class": "horn", "bbox": value} for name, value in boxes.items()]))
+    boxes = {
+        f"AAAAAAAAA{k:02d}_000030": soundstamps.compose("test", 5, k, 16).boxes
+        for k in range(12)
+    }
+    (tmp_path / "some.json").write_text(
+        json.dumps(
+            [
+                {"file": name, "class": "horn", "bbox": value}
+                for name, value in boxes.items()
+            ]
+        )
+    )
     annotations = read_annotations(tmp_path / "some.json")
     maps = simulated_maps(annotations, side=7)
     theirs = {name: 9 * maps[name] - 4 for name in list(maps)[:10]}
     np.savez(tmp_path / "maps.npz", **theirs)
     out = tmp_path / "06.ipynb"
-    run.execute(PATH, out, {"scenes": 24, "maps": str(tmp_path / "maps.npz"),
-                            "annotations": str(tmp_path / "some.json")}, cpu=True)
+    run.execute(
+        PATH,
+        out,
+        {
+            "scenes": 24,
+            "maps": str(tmp_path / "maps.npz"),
+            "annotations": str(tmp_path / "some.json"),
+        },
+        cpu=True,
+    )
     told = "\n".join(texts(out))
     assert "Scored on 10 of 12 clips." in told
     report = evaluate(theirs, annotations)

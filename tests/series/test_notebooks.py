@@ -37,8 +37,15 @@ APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ip
 IN_BUDGET = ("01_data_preparation", "02_augmentations", "A1_field_data", "07_retrieval")
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
-SMALL = {"05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "scored": 50,
-                         "seed": 3}}
+SMALL = {
+    "05_training": {
+        "scenes": 64,
+        "epochs": 1,
+        "val_scenes": 50,
+        "scored": 50,
+        "seed": 3,
+    }
+}
 
 
 def path_of(name):
@@ -61,7 +68,9 @@ def code_cells(book):
 
 
 def markdown(book):
-    return "\n\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    return "\n\n".join(
+        cell.source for cell in book.cells if cell.cell_type == "markdown"
+    )
 
 
 def outputs(book):
@@ -76,7 +85,7 @@ def tagged(book, tag):
 
 
 def test_the_series_is_complete_and_nothing_else_is_there():
-    assert [path.stem for path in run.notebooks()] == list(NAMES)
+    assert [path.stem for path in run.notebooks()] == [*NAMES, *APPENDIX]
     found = {path.name for path in run.NOTEBOOKS.glob("[!.]*.ipynb")}
     assert found == {f"{name}.ipynb" for name in NAMES}
 
@@ -107,7 +116,9 @@ def test_only_tags_are_kept_as_metadata(book):
     for cell in book.cells:
         assert set(cell.metadata) <= {"tags"}
         assert set(cell.metadata.get("tags", [])) <= {
-            "parameters", "key", "nbval-ignore-output"
+            "parameters",
+            "key",
+            "nbval-ignore-output",
         }
 
 
@@ -122,12 +133,18 @@ def test_no_errors_no_warnings_no_raw_widgets(book):
         assert output.get("name") != "stderr", output.text
         data = output.get("data", {})
         assert "application/vnd.jupyter.widget-view+json" not in data
-        assert not re.match(r"\w*(Box|Slider|Output|Button)\(", data.get("text/plain", ""))
+        assert not re.match(
+            r"\w*(Box|Slider|Output|Button)\(", data.get("text/plain", "")
+        )
 
 
 def test_every_picture_has_its_words(book):
-    pictures = [(o, kind) for o in outputs(book) for kind in o.get("data", {})
-                if kind.startswith("image/")]
+    pictures = [
+        (o, kind)
+        for o in outputs(book)
+        for kind in o.get("data", {})
+        if kind.startswith("image/")
+    ]
     assert pictures
     for picture, kind in pictures:
         alt = picture.metadata.get(kind, {}).get("alt", "")
@@ -185,8 +202,12 @@ def test_the_closing_is_complete(book):
 def test_folded_parts_open_and_close(book):
     for index, cell in enumerate(book.cells):
         if cell.cell_type == "markdown":
-            assert cell.source.count("<details>") == cell.source.count("</details>"), index
-            assert cell.source.count("<details>") == cell.source.count("<summary>"), index
+            assert cell.source.count("<details>") == cell.source.count("</details>"), (
+                index
+            )
+            assert cell.source.count("<details>") == cell.source.count("<summary>"), (
+                index
+            )
 
 
 def test_links_between_notebooks_lead_somewhere(name, book):
@@ -205,8 +226,11 @@ def test_every_parameter_is_used(name, book):
     """Outside of its own cell: one that nothing reads could be misspelt unseen."""
     read = set()
     for cell in code_cells(book):
-        read |= {node.id for node in ast.walk(ast.parse(cell.source))
-                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        read |= {
+            node.id
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
     assert set(run.parameters_of(path_of(name))) <= read
 
 
@@ -226,27 +250,37 @@ def test_code_needs_no_magic_and_hides_no_warning(book):
 def test_what_is_derived_is_compared_with_the_module(book):
     source = "\n".join(cell.source for cell in code_cells(book))
     assert re.search(r"^from sslnb", source, re.MULTILINE)
-    assert re.search(r"^\s*(assert |torch\.testing\.assert_close)", source, re.MULTILINE)
+    assert re.search(
+        r"^\s*(assert |torch\.testing\.assert_close)", source, re.MULTILINE
+    )
 
 
 def test_there_is_an_exercise_that_is_checked_and_not_filled_in(book):
     source = "\n".join(cell.source for cell in code_cells(book))
     assert re.search(r"^check\(\"\w+\", ", source, re.MULTILINE)
-    assert any("not filled in yet" in output.get("text", "") for output in outputs(book))
+    assert any(
+        "not filled in yet" in output.get("text", "") for output in outputs(book)
+    )
     assert re.search(r"<summary>.*[Ss]olution.*</summary>", markdown(book))
 
 
 def test_folded_solutions_are_right(book):
     """Each by itself, with those of the notebook's imports whose names it uses."""
     imports = {
-        name.asname or name.name: ast.unparse(node) for cell in code_cells(book)
+        name.asname or name.name: ast.unparse(node)
+        for cell in code_cells(book)
         for node in ast.parse(cell.source).body
-        if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
     }
-    blocks = re.findall(r"<summary>[^<]*[Ss]olution.*?```python\n(.*?)```",
-                        markdown(book), re.DOTALL)
-    stubs = [cell.source for cell in code_cells(book)
-             if any("not filled in yet" in o.get("text", "") for o in cell.outputs)]
+    blocks = re.findall(
+        r"<summary>[^<]*[Ss]olution.*?```python\n(.*?)```", markdown(book), re.DOTALL
+    )
+    stubs = [
+        cell.source
+        for cell in code_cells(book)
+        if any("not filled in yet" in o.get("text", "") for o in cell.outputs)
+    ]
     assert stubs
     for source in stubs:
         exercise, name = re.search(r"^check\(\"(\w+)\", (\w+)\)", source, re.M).groups()
@@ -303,8 +337,14 @@ def test_appendix_1_takes_videos_and_published_lists_of_ones_own(tmp_path):
     for name in names:
         make_video(tmp_path / "videos" / f"{name}.mp4")
     (tmp_path / "vggss_144k.txt").write_text(f"{names[0]}.mp4\nown-video-2_000000\n")
-    (tmp_path / "vggss.json").write_text(json.dumps(
-        [{"file": name, "class": "dog", "bbox": [[0.1, 0.2, 0.6, 0.9]]} for name in names]))
+    (tmp_path / "vggss.json").write_text(
+        json.dumps(
+            [
+                {"file": name, "class": "dog", "bbox": [[0.1, 0.2, 0.6, 0.9]]}
+                for name in names
+            ]
+        )
+    )
     given = {"videos": "videos", "prepared": "clips", "published": "."}
     given = {key: str(tmp_path / folder) for key, folder in given.items()}
     run.execute(path_of("A1_field_data"), tmp_path / "A1.ipynb", given, cpu=True)
@@ -318,10 +358,23 @@ def test_appendix_1_takes_videos_and_published_lists_of_ones_own(tmp_path):
 
 def papermill(folder, **given):
     """Execute notebook 05 in a folder, as a researcher calls it."""
-    options = [text for name, value in given.items() for text in ("-p", name, str(value))]
-    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar",
-                           run.NOTEBOOKS / "05_training.ipynb", "out.ipynb", *options],
-                          cwd=folder, capture_output=True, text=True)
+    options = [
+        text for name, value in given.items() for text in ("-p", name, str(value))
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            run.NOTEBOOKS / "05_training.ipynb",
+            "out.ipynb",
+            *options,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2_000:]
     found = outputs(nbformat.read(folder / "out.ipynb", 4))
     assert not [o for o in found if o.output_type == "error"]
@@ -332,11 +385,21 @@ def papermill(folder, **given):
 def test_papermill_trains_the_papers_preset_from_any_folder(tmp_path):
     """The store is small; all else is of the paper's size."""
     pack_scenes("train", 6, tmp_path / "scenes.store", size=256, workers=1)
-    papermill(tmp_path, preset="paper", data="packed", root="scenes.store", epochs=1,
-              batch=3, val_scenes=4, scored=4, out="paper")
+    papermill(
+        tmp_path,
+        preset="paper",
+        data="packed",
+        root="scenes.store",
+        epochs=1,
+        batch=3,
+        val_scenes=4,
+        scored=4,
+        out="paper",
+    )
     card = json.loads((tmp_path / "paper" / "model.json").read_text())
-    assert card["training"] == asdict(TrainConfig.from_preset("paper", epochs=1, batch=3)) | {
-        "crop": [0.3, 1.0]}
+    assert card["training"] == asdict(
+        TrainConfig.from_preset("paper", epochs=1, batch=3)
+    ) | {"crop": [0.3, 1.0]}
     assert card["clips"] == 6 and card["model"]["width"] == 64
 
 
@@ -361,12 +424,24 @@ def test_papermill_reaches_the_last_cell_on_photographs(tmp_path):
     copy_photographs(tmp_path / "clips", slice(10, 17))
     store = tmp_path / "photographs.store"
     pack(open_folder(tmp_path / "clips"), store, workers=1)
-    maps = respond_to(SoundLocaliser.load(CHECKPOINT), open_store(store).part(slice(3, 7)))
+    maps = respond_to(
+        SoundLocaliser.load(CHECKPOINT), open_store(store).part(slice(3, 7))
+    )
     lines = (CHECKPOINT / "metrics.jsonl").read_text().splitlines()
     assert maps.var((1, 2)).mean() < 0.5 * json.loads(lines[-1])["equivariance"]
 
-    papermill(tmp_path, preset="paper", data="packed", root=store.name, epochs=1,
-              batch=3, val_scenes=4, scored=4, precision="fp32", out="run")
+    papermill(
+        tmp_path,
+        preset="paper",
+        data="packed",
+        root=store.name,
+        epochs=1,
+        batch=3,
+        val_scenes=4,
+        scored=4,
+        precision="fp32",
+        out="run",
+    )
     history = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "val_loss" in json.loads(history)  # photographs without boxes
     last = code_cells(nbformat.read(tmp_path / "out.ipynb", 4))[-1]
@@ -377,8 +452,15 @@ def test_papermill_reaches_the_last_cell_on_photographs(tmp_path):
 def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path):
     (tmp_path / "clips").mkdir()
     make_clips(tmp_path / "clips", 11)
-    given = dict(data="vggsound", root="clips", epochs=1, batch=4, val_scenes=3, scored=4,
-                 out="run")
+    given = {
+        "data": "vggsound",
+        "root": "clips",
+        "epochs": 1,
+        "batch": 4,
+        "val_scenes": 3,
+        "scored": 4,
+        "out": "run",
+    }
     papermill(tmp_path, **given)
     history = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "val_loss" in json.loads(history)
@@ -391,31 +473,55 @@ def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path)
 
 def test_unknown_parameters_are_errors(name, tmp_path):
     with pytest.raises(ValueError, match=f"{name}.ipynb has no parameter no_such_name"):
-        run.execute(path_of(name), tmp_path / "x.ipynb",
-                    {"no_such_name": 1})
+        run.execute(path_of(name), tmp_path / "x.ipynb", {"no_such_name": 1})
 
 
 # --- how stored outputs are compared (conftest.py) --------------------------
 
 
-@pytest.mark.parametrize("a, b", [
-    ("", ""), ("peak 0.93", "peak 0.93"), ("loss 0.500", "loss 0.509"),
-    ("0.01", "0.02"), ("12.50 s", "12.70 s"), ("1.5e-3 x", "1.6e-03 x"), ("-0.01", "0.01"),
-    ("  9.99 |", " 10.01 |"), ("−0.5", "-0.5"), ("<td>0.931</td>", "<td>0.929</td>"),
-    ("tensor([0.10, 2.00])", "tensor([0.11, 2.01])"), ("nan", "nan"), ("0.5%", "0.51%"),
-])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ("", ""),
+        ("peak 0.93", "peak 0.93"),
+        ("loss 0.500", "loss 0.509"),
+        ("0.01", "0.02"),
+        ("12.50 s", "12.70 s"),
+        ("1.5e-3 x", "1.6e-03 x"),
+        ("-0.01", "0.01"),
+        ("  9.99 |", " 10.01 |"),
+        ("−0.5", "-0.5"),
+        ("<td>0.931</td>", "<td>0.929</td>"),
+        ("tensor([0.10, 2.00])", "tensor([0.11, 2.01])"),
+        ("nan", "nan"),
+        ("0.5%", "0.51%"),
+    ],
+)
 def test_a_little_off_is_equal(a, b):
-    assert Output(a) == Output(b) and Output(b) == a and not Output(a) != b
+    assert Output(a) == Output(b) and Output(b) == a and Output(a) == b
 
 
-@pytest.mark.parametrize("a, b", [
-    ("12 of 30", "13 of 30"), ("peak 0.93", "peak 0.96"), ("peak 0.93", "cIoU 0.93"),
-    ("100.0", "103.0"), ("0.5", "-0.5"), ("0.5", "nan"), ("0.5", "0.5 0.5"),
-    ("torch 2.11.0", "torch 2.12.0"), ("1.0", "1"), ("(3, 96)", "(3, 97)"),
-    ("peak", "Peak"), ("0.5 a", "0.5 b"), ("a b", "a  b"), ("conv1.5x", "conv1.6x"),
-])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ("12 of 30", "13 of 30"),
+        ("peak 0.93", "peak 0.96"),
+        ("peak 0.93", "cIoU 0.93"),
+        ("100.0", "103.0"),
+        ("0.5", "-0.5"),
+        ("0.5", "nan"),
+        ("0.5", "0.5 0.5"),
+        ("torch 2.11.0", "torch 2.12.0"),
+        ("1.0", "1"),
+        ("(3, 96)", "(3, 97)"),
+        ("peak", "Peak"),
+        ("0.5 a", "0.5 b"),
+        ("a b", "a  b"),
+        ("conv1.5x", "conv1.6x"),
+    ],
+)
 def test_all_else_differs(a, b):
-    assert Output(a) != Output(b) and Output(b) != a and not Output(a) == b
+    assert Output(a) != Output(b) and Output(b) != a and Output(a) != b
 
 
 @pytest.mark.slow
@@ -423,17 +529,35 @@ def test_nbval_compares_by_these_rules(tmp_path):
     """Right, a little off, wrong whole number, wrong decimal: two cells fail."""
     stored = ["peak 0.93", "peak 0.94", "peak 0.93, 12 clips", "peak 0.99"]
     source = 'print("peak 0.93{}")'
-    book = new_notebook(cells=[
-        new_code_cell(source.format(", 13 clips" if "," in text else ""),
-                      execution_count=number,
-                      outputs=[new_output("stream", name="stdout", text=text + "\n")])
-        for number, text in enumerate(stored, 1)
-    ], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    book = new_notebook(
+        cells=[
+            new_code_cell(
+                source.format(", 13 clips" if "," in text else ""),
+                execution_count=number,
+                outputs=[new_output("stream", name="stdout", text=text + "\n")],
+            )
+            for number, text in enumerate(stored, 1)
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
     nbformat.write(book, tmp_path / "small.ipynb")
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-p",
-         "no:cacheprovider", "-c", run.ROOT / "pyproject.toml", tmp_path / "small.ipynb"],
-        cwd=run.ROOT, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            "-p",
+            "conftest",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            run.ROOT / "pyproject.toml",
+            tmp_path / "small.ipynb",
+        ],
+        cwd=run.ROOT,
+        capture_output=True,
+        text=True,
     )
     assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
     assert "Cell 2" in found.stdout and "Cell 3" in found.stdout

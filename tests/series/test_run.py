@@ -108,7 +108,7 @@ def test_parameters_are_plain_literals(folder, line):
 def test_an_unknown_parameter_is_an_error(folder):
     path = write(folder, "01_a", parameters())
     with pytest.raises(
-        ValueError, match="01_a.ipynb has no parameter sed; known are seed"
+        ValueError, match=r"01_a.ipynb has no parameter sed; known are seed"
     ):
         run.execute(path, folder / "out.ipynb", {"sed": 1})
     assert not (folder / "out.ipynb").exists()
@@ -156,7 +156,7 @@ def test_another_kind_than_the_default_is_an_error(folder, default, text):
 def test_nothing_runs_where_a_later_notebook_lacks_a_parameter(folder, tmp_path):
     write(folder, "01_a", parameters("seed = 0\nsize = 1"))
     write(folder, "02_b", parameters("seed = 0"))
-    with pytest.raises(ValueError, match="02_b.ipynb has no parameter size"):
+    with pytest.raises(ValueError, match=r"02_b.ipynb has no parameter size"):
         run.run_series(tmp_path / "out", (), {"size": "2"})
     assert not (tmp_path / "out").exists()
 

@@ -84,10 +84,17 @@ def test_rounding_errors_are_accepted(name):
 
 
 ODD = {
-    "a string": "right", "a list of lists that differ": [[1.0], [1.0, 2.0]],
-    "a dict": {"a": 1.0}, "a function": len, "an object": object(),
-    "a scalar": 0.5, "no numbers": torch.zeros(0), "another shape": torch.zeros(7, 5, 3),
-    "an array of words": np.array(["a", "b"]), "a set": {1.0}, "a type": int,
+    "a string": "right",
+    "a list of lists that differ": [[1.0], [1.0, 2.0]],
+    "a dict": {"a": 1.0},
+    "a function": len,
+    "an object": object(),
+    "a scalar": 0.5,
+    "no numbers": torch.zeros(0),
+    "another shape": torch.zeros(7, 5, 3),
+    "an array of words": np.array(["a", "b"]),
+    "a set": {1.0},
+    "a type": int,
     "with gradient": torch.zeros(7, requires_grad=True) * 2,
 }
 

@@ -92,7 +92,14 @@ def test_a_grid_takes_images_and_maps_among_them():
 def test_rows_of_images_are_named_once_and_hold_as_many():
     rows = {"original": torch.rand(3, 3, 8, 8), "warped": torch.rand(3, 3, 8, 8)}
     figure = plot.image_rows(rows)
-    assert [ax.get_title() for ax in figure.axes] == ["original", "", "", "warped", "", ""]
+    assert [ax.get_title() for ax in figure.axes] == [
+        "original",
+        "",
+        "",
+        "warped",
+        "",
+        "",
+    ]
     last = np.asarray(figure.axes[-1].images[0].get_array())
     np.testing.assert_allclose(last, rows["warped"][2].permute(1, 2, 0))
     with pytest.raises(ValueError):
@@ -100,11 +107,16 @@ def test_rows_of_images_are_named_once_and_hold_as_many():
 
 
 def test_spectrograms_share_one_colour_scale():
-    panels = {name: scale * torch.rand(1, 8, 9) for name, scale in (("a", 1), ("b", 0.1))}
-    for figure in (plot.spectrograms(panels, LAPTOP_AUDIO, high=0.9),
-                   plot.images_and_sounds({}, panels, LAPTOP_AUDIO)):
+    panels = {
+        name: scale * torch.rand(1, 8, 9) for name, scale in (("a", 1), ("b", 0.1))
+    }
+    for figure in (
+        plot.spectrograms(panels, LAPTOP_AUDIO, high=0.9),
+        plot.images_and_sounds({}, panels, LAPTOP_AUDIO),
+    ):
         (low, high), (other_low, other_high) = (
-            ax.images[0].get_clim() for ax in figure.axes)
+            ax.images[0].get_clim() for ax in figure.axes
+        )
         assert low == other_low == LAPTOP_AUDIO.silence and high == other_high
 
 
@@ -145,8 +157,12 @@ def test_longer_lists_draw_every_curve():
     curves = {word: dict(zip(names, np.random.rand(4, 3))) for word in ("a", "b")}
     figure = plot.longer_lists([1, 2, 3], curves)
     drawn = [line.get_ydata() for ax in figure.axes for line in ax.lines]
-    wanted = [curves[word][name] for pair in (names[:2], names[2:])
-              for word in "ab" for name in pair]
+    wanted = [
+        curves[word][name]
+        for pair in (names[:2], names[2:])
+        for word in "ab"
+        for name in pair
+    ]
     assert np.array_equal(drawn, wanted)
 
 
@@ -161,7 +177,9 @@ def test_principal_directions_are_those_of_the_covariance():
 
 def test_the_modality_gap_is_gone_where_each_kind_is_centred():
     rng = torch.Generator().manual_seed(0)
-    sounds, images = torch.randn(2, 12, 5, generator=rng) + torch.tensor([[[9.0]], [[0]]])
+    sounds, images = torch.randn(2, 12, 5, generator=rng) + torch.tensor(
+        [[[9.0]], [[0]]]
+    )
     figure = plot.modality_gap(sounds, images, np.array(list("ab") * 6))
     for ax, apart in zip(figure.axes, (True, False)):
         groups = [np.asarray(points.get_offsets()) for points in ax.collections]

@@ -98,7 +98,9 @@ def test_curves_follow_the_lists():
     for i, k in enumerate((1, 4, 7)):
         luck = np.mean([retrieval.chance(sum(x), len(x), k) for x in lists], 0)
         assert found["A@K"][i] == pytest.approx(np.mean([max(x[:k]) for x in lists]))
-        assert found["P@K"][i] == pytest.approx(np.mean([np.mean(x[:k]) for x in lists]))
+        assert found["P@K"][i] == pytest.approx(
+            np.mean([np.mean(x[:k]) for x in lists])
+        )
         assert (found["chance A@K"][i], found["chance P@K"][i]) == pytest.approx(luck)
 
 

@@ -47,9 +47,12 @@ def make_clips(count=5, size=SIZE, samples=LAPTOP_AUDIO.samples):
     pitch = torch.tensor([440.0, 1000.0, 2000.0, 450.0, 3000.0])[:count, None]
     waves = 8_000 * torch.sin(2 * torch.pi * pitch * torch.arange(samples) / 16_000)
     return Clips(
-        names=[f"val/0/{n}" for n in range(count)], labels=list("abcde")[:count],
-        images=pixels.to(torch.uint8), waves=waves.to(torch.int16),
-        boxes=[()] * count, masks=torch.zeros(count, 224, 224, dtype=torch.bool),
+        names=[f"val/0/{n}" for n in range(count)],
+        labels=list("abcde")[:count],
+        images=pixels.to(torch.uint8),
+        waves=waves.to(torch.int16),
+        boxes=[()] * count,
+        masks=torch.zeros(count, 224, 224, dtype=torch.bool),
     )
 
 
@@ -107,12 +110,24 @@ def test_at_first_the_clip_is_unchanged(shared, box):
     np.testing.assert_allclose(sound, spectrogram(clips.waves[:1])[0, 0])
 
 
-@pytest.mark.parametrize("name, value, panel", [
-    ("brightness", 0.5, 1), ("contrast", 1.5, 1), ("saturation", 0.2, 1),
-    ("hue", 0.3, 1), ("grey", True, 1), ("sigma", 0.8, 1), ("side", 0.5, 2),
-    ("shrink", True, 2), ("angle", 30.0, 2), ("flip", True, 2), ("time", (0.5, 1.0), 4),
-    ("frequency", (10.0, 20.0), 4), ("alpha", 0.5, 4),
-])
+@pytest.mark.parametrize(
+    "name, value, panel",
+    [
+        ("brightness", 0.5, 1),
+        ("contrast", 1.5, 1),
+        ("saturation", 0.2, 1),
+        ("hue", 0.3, 1),
+        ("grey", True, 1),
+        ("sigma", 0.8, 1),
+        ("side", 0.5, 2),
+        ("shrink", True, 2),
+        ("angle", 30.0, 2),
+        ("flip", True, 2),
+        ("time", (0.5, 1.0), 4),
+        ("frequency", (10.0, 20.0), 4),
+        ("alpha", 0.5, 4),
+    ],
+)
 def test_every_control_changes_its_panels_and_the_image(box, name, value, panel):
     before, panels = box.view.value, [x.copy() for x in shown(box)]
     box.controls[name].value = value
@@ -134,17 +149,23 @@ def test_the_position_of_a_crop_matters_where_there_is_room(box):
     box.controls["x"].value = -1.0
     left = shown(box)[1]
     np.testing.assert_allclose(  # bilinear, twice as large: alike but for an edge
-        left[:, SIZE // 2 : SIZE - 2], _crop(shown(box)[0], 0)[:, SIZE // 2 : SIZE - 2],
-        atol=1e-3)
-    np.testing.assert_allclose(right[:, 2 : SIZE // 2],
-                               _crop(shown(box)[0], SIZE // 2)[:, 2 : SIZE // 2], atol=1e-3)
+        left[:, SIZE // 2 : SIZE - 2],
+        _crop(shown(box)[0], 0)[:, SIZE // 2 : SIZE - 2],
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        right[:, 2 : SIZE // 2],
+        _crop(shown(box)[0], SIZE // 2)[:, 2 : SIZE // 2],
+        atol=1e-3,
+    )
 
 
 def _crop(image, x):
     """The middle rows, and columns from x on, of half the frame; twice as large."""
     quarter = SIZE // 4
     part = np.pad(image, ((1, 1), (1, 1), (0, 0)))[
-        quarter : quarter + SIZE // 2 + 2, x : x + SIZE // 2 + 2]
+        quarter : quarter + SIZE // 2 + 2, x : x + SIZE // 2 + 2
+    ]
     part = torch.from_numpy(part).permute(2, 0, 1)[None].float()
     large = torch.nn.functional.interpolate(part, scale_factor=2, mode="bilinear")
     return large[0, :, 2:-2, 2:-2].permute(1, 2, 0).numpy()
@@ -169,7 +190,8 @@ def test_redraw_sets_every_control_to_what_a_batch_draws(shared, box, seed):
     alpha = box.controls["alpha"].value
     mixed = (1 - alpha) * sounds[:1] + alpha * sounds[3:4]
     np.testing.assert_allclose(
-        sound_2, apply_mask(mixed, bands, LAPTOP_AUDIO.silence)[0, 0], atol=1e-5)
+        sound_2, apply_mask(mixed, bands, LAPTOP_AUDIO.silence)[0, 0], atol=1e-5
+    )
 
 
 def test_draws_of_many_seeds_survive_the_controls():
@@ -266,8 +288,9 @@ def test_out_of_frame_pixels_have_the_mean_colour_since_inputs_are_normalised(bo
 def test_the_outline_is_what_theta_shows(box):
     box.controls["shrink"].value = True
     (frame,) = box.figure.axes[0].patches
-    np.testing.assert_allclose(frame.get_xy()[:4],
-                               [(-0.5, -0.5), (1.5, -0.5), (1.5, 1.5), (-0.5, 1.5)])
+    np.testing.assert_allclose(
+        frame.get_xy()[:4], [(-0.5, -0.5), (1.5, -0.5), (1.5, 1.5), (-0.5, 1.5)]
+    )
     box.controls["flip"].value = True
     (frame,) = box.figure.axes[0].patches  # the one before is removed
     np.testing.assert_allclose(frame.get_xy()[0], (1.5, -0.5))  # its upper left
@@ -319,5 +342,5 @@ def test_appear_applies_what_it_is_given_and_nothing_else():
     image = make_clips(1).images[0] / 255
     torch.testing.assert_close(appear(image), image, atol=1e-6, rtol=0)
     torch.testing.assert_close(appear(image, brightness=0.5), image / 2)
-    with pytest.raises(ValueError, match="unknown settings .*brightnes"):
+    with pytest.raises(ValueError, match=r"unknown settings .*brightnes"):
         appear(image, brightnes=0.5)

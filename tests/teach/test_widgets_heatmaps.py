@@ -58,9 +58,7 @@ def test_it_starts_with_the_first_image_its_own_sound_and_the_median(box):
     assert pixels(box).shape == (widgets.PANEL, 2 * widgets.PANEL + 8, 3)
 
 
-@pytest.mark.parametrize("name, value", [
-    ("image", 2), ("sound", 1), ("show", "mask"),
-])
+@pytest.mark.parametrize("name, value", [("image", 2), ("sound", 1), ("show", "mask")])
 def test_every_control_changes_the_view(box, name, value):
     before = box.view.value
     box.controls[name].value = value
@@ -171,8 +169,9 @@ def test_the_model_is_left_as_it_was(clips):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     widgets.heatmaps(model, clips)
     assert model.training
-    assert all(torch.equal(before[name], value) for name, value in
-               model.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in model.state_dict().items()
+    )
 
 
 def test_photographs_with_several_boxes_and_short_sets_work(model):

@@ -38,13 +38,16 @@ def shown(box):
     """The mask, the two histograms, and where ε and P are drawn."""
     _, mask, cells = box.figure.axes
     counts = [steps.get_data().values for steps in cells.patches]
-    return mask.images[-1].get_array(), *counts, *(line.get_xdata()[0]
-                                                    for line in cells.lines)
+    return (
+        mask.images[-1].get_array(),
+        *counts,
+        *(line.get_xdata()[0] for line in cells.lines),
+    )
 
 
-@pytest.mark.parametrize("epsilon, tau", [
-    (0.65, 0.03), (0.3, 0.03), (0.5, 0.3), (0.95, 0.01), (0.1, 1.0)
-])
+@pytest.mark.parametrize(
+    "epsilon, tau", [(0.65, 0.03), (0.3, 0.03), (0.5, 0.3), (0.95, 0.01), (0.1, 1.0)]
+)
 def test_the_panels_show_what_the_sliders_say(clip, box, epsilon, tau):
     _, response = clip
     box.controls["epsilon"].value, box.controls["tau"].value = epsilon, tau

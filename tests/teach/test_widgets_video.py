@@ -46,7 +46,8 @@ def streams(value):
 
 def test_videos_are_offered_and_nothing_else(box, folder):
     assert box.controls["path"].options == tuple(
-        str(folder / name) for name in ("a.webm", "b clip.mp4", "c.mov"))
+        str(folder / name) for name in ("a.webm", "b clip.mp4", "c.mov")
+    )
     assert box.controls["path"].value == "" and box.controls["fps"].value == 5
     assert box.view.layout.display == "none" and box.made is None
 
@@ -83,10 +84,17 @@ def test_progress_counts_the_frames_twice(box, folder):
     assert seen == [*range(1, 11), 0, *range(1, 11)] and box.progress.max == 10
 
 
-@pytest.mark.parametrize("path, why", [
-    ("", "Which video?"), ("  ", "Which video?"), ("no-such.mp4", "no video"),
-    ("c.mov", "no sound"), ("notes.txt", "notes.txt"), (".", "no video"),
-])
+@pytest.mark.parametrize(
+    "path, why",
+    [
+        ("", "Which video?"),
+        ("  ", "Which video?"),
+        ("no-such.mp4", "no video"),
+        ("c.mov", "no audio track"),
+        ("notes.txt", "notes.txt"),
+        (".", "no video"),
+    ],
+)
 def test_videos_that_cannot_be_processed_are_reported(box, folder, path, why):
     box.controls["path"].value = str(folder / path) if path.strip() else path
     before = sorted(folder.iterdir())

@@ -56,7 +56,9 @@ def test_what_is_loaded_goes_on_as_what_was_saved(ema_decay, tmp_path):
     for state in (one, other):
         step(state)
     for module, same in zip(one.modules().values(), other.modules().values()):
-        for (name, a), b in zip(module.state_dict().items(), same.state_dict().values()):
+        for (name, a), b in zip(
+            module.state_dict().items(), same.state_dict().values()
+        ):
             assert torch.equal(a, b), name
 
 
@@ -67,10 +69,14 @@ def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
         state.history.append(metrics(epoch))
         save_state(tmp_path, CONFIG, DATA, state)
     assert [p.name for p in states(tmp_path)] == [
-        "state-0003.safetensors", "state-0004.safetensors"]
+        "state-0003.safetensors",
+        "state-0004.safetensors",
+    ]
     assert epochs_in(tmp_path) == 4
     states(tmp_path)[-1].write_bytes(b"cut short")
-    with pytest.raises(ValueError, match="state-0004.safetensors is damaged.*the state"):
+    with pytest.raises(
+        ValueError, match=r"state-0004.safetensors is damaged.*the state"
+    ):
         epochs_in(tmp_path)
     states(tmp_path)[-1].unlink()
     assert epochs_in(tmp_path) == 3
@@ -103,12 +109,14 @@ except OSError as error:
 
 
 def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
-    told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], text=True,
-                          capture_output=True)
+    told = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], text=True, capture_output=True
+    )
     assert "state-0002.safetensors cannot be written" in told.stdout, told
     assert "intact" in told.stdout
     assert [path.name for path in tmp_path.iterdir() if "state" in path.name] == [
-        "state-0001.safetensors"]
+        "state-0001.safetensors"
+    ]
     assert epochs_in(tmp_path) == 1
 
 
@@ -123,11 +131,15 @@ with locked(sys.argv[1], "busy"):
 
 def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path):
     path = tmp_path / "lock"
-    other = subprocess.Popen([sys.executable, "-c", HOLDING, str(path)], text=True,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(path)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     with other:
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(BlockingIOError, match="^mine$"), locked(path, "mine"):
+        with pytest.raises(BlockingIOError, match=r"^mine$"), locked(path, "mine"):
             raise AssertionError("locked twice")
         other.kill()
     with locked(path, "mine") as file:
@@ -135,7 +147,9 @@ def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path):
     assert path.read_bytes() == b"kept"
 
 
-def test_a_lock_whose_file_was_deleted_while_we_took_it_is_no_lock(tmp_path, monkeypatch):
+def test_a_lock_whose_file_was_deleted_while_we_took_it_is_no_lock(
+    tmp_path, monkeypatch
+):
     """Its holder deletes the file, then ends: who waits would lock what nobody sees."""
     path, flock = tmp_path / "lock", fcntl.flock
 
@@ -156,16 +170,23 @@ def test_a_run_is_set_aside_with_nothing_else(tmp_path):
     for number in (1, 2):
         for name in ("model.json", "metrics.jsonl", "state-0001.safetensors"):
             (tmp_path / name).write_text(f"{name} of run {number}")
-        with run_folder(tmp_path, resume=True), pytest.raises(BlockingIOError, match="another run is at work"):
+        with (
+            run_folder(tmp_path, resume=True),
+            pytest.raises(BlockingIOError, match="another run is at work"),
+        ):
             set_aside(tmp_path)
         assert set_aside(tmp_path) == tmp_path / f"earlier-{number}"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "earlier-1", "earlier-2", "notes.txt"]
+        "earlier-1",
+        "earlier-2",
+        "notes.txt",
+    ]
     for number in (1, 2):
         aside = tmp_path / f"earlier-{number}"
         assert {path.name: path.read_text() for path in aside.iterdir()} == {
             name: f"{name} of run {number}"
-            for name in ("model.json", "metrics.jsonl", "state-0001.safetensors")}
+            for name in ("model.json", "metrics.jsonl", "state-0001.safetensors")
+        }
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -177,14 +198,14 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         raise KeyError
     assert json.loads(path.read_text()) == [1]
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OSError, match="absent/a.json cannot be written"):
+    with pytest.raises(OSError, match=r"absent/a.json cannot be written"):
         with atomic_write(tmp_path / "absent" / "a.json") as temporary:
             temporary.write_text("{}")
 
 
 def test_a_model_that_cannot_be_saved_says_where(tmp_path):
     (tmp_path / "model.safetensors").mkdir()
-    with pytest.raises(OSError, match="model.safetensors cannot be written"):
+    with pytest.raises(OSError, match=r"model.safetensors cannot be written"):
         SoundLocaliser.from_preset("laptop").save(tmp_path)
     assert not (tmp_path / "model.json").exists()
     (tmp_path / "model.safetensors").rmdir()

@@ -26,15 +26,21 @@ def test_batches_are_the_clips_asked_for_in_order(clips, table, monkeypatch):
     for index, images, heard, other in found:
         assert torch.equal(images, clips.images[index])
         assert torch.allclose(heard, spectrogram(clips.waves[index]), atol=1e-5)
-        assert torch.allclose(other, spectrogram(clips.waves[similar[index]]), atol=1e-5)
-    assert all(other is None for *_, other in Feed(clips, LAPTOP_AUDIO, CPU).batches(PARTS))
+        assert torch.allclose(
+            other, spectrogram(clips.waves[similar[index]]), atol=1e-5
+        )
+    assert all(
+        other is None for *_, other in Feed(clips, LAPTOP_AUDIO, CPU).batches(PARTS)
+    )
 
 
 def test_a_store_feeds_as_memory_does(clips, tmp_path):
     pack_scenes("train", 6, tmp_path / "store", size=32, workers=1)
     packed = open_store(tmp_path / "store")
-    for one, other in zip(Feed(clips, LAPTOP_AUDIO, CPU).batches(PARTS),
-                          Feed(packed, LAPTOP_AUDIO, CPU).batches(PARTS)):
+    for one, other in zip(
+        Feed(clips, LAPTOP_AUDIO, CPU).batches(PARTS),
+        Feed(packed, LAPTOP_AUDIO, CPU).batches(PARTS),
+    ):
         assert torch.equal(one[1], other[1]) and torch.equal(one[2], other[2])
 
 
@@ -67,5 +73,5 @@ def test_waiting_is_measured_and_begins_anew(clips):
 
 def test_a_clip_that_cannot_be_read_stops_the_run_by_name(clips):
     feed = Feed(clips, LAPTOP_AUDIO, CPU)
-    with pytest.raises(RuntimeError, match="cannot read train/0/3: .*out of range"):
+    with pytest.raises(RuntimeError, match=r"cannot read train/0/3: .*out of range"):
         list(feed.batches([torch.tensor([0]), torch.tensor([3, 99])]))

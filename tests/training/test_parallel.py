@@ -1,6 +1,8 @@
 """Several processes, one batch: the same loss, gradients and runs as in one process."""
 
+import functools
 import json
+import operator
 import os
 import signal
 import socket
@@ -25,12 +27,22 @@ def torchrun(program, processes, *arguments):
         port = str(free.getsockname()[1])
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, arguments)], cwd=TESTS.parent,
-            env={**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
-                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank),
-                 "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes),
-                 "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-c", program, *map(str, arguments)],
+            cwd=TESTS.parent,
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "OMP_NUM_THREADS": "1",
+                "GLOO_SOCKET_IFNAME": "lo",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(processes)
     ]
@@ -119,9 +131,16 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
     for processes in (1, 2):
         succeed(RUN, processes, tmp_path / str(processes))
     seen = [json.loads(p.read_text()) for p in (tmp_path / "2").glob("seen-*")]
-    assert len(seen) == 2 and sorted(sum(seen, [])) == sorted(2 * list(range(18)))
-    one, two = ([json.loads(line)["loss"] for line in
-                 (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in "12")
+    assert len(seen) == 2 and sorted(
+        functools.reduce(operator.iadd, seen, [])
+    ) == sorted(2 * list(range(18)))
+    one, two = (
+        [
+            json.loads(line)["loss"]
+            for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()
+        ]
+        for n in "12"
+    )
     assert two == pytest.approx(one, rel=0.01)  # Adam makes much of small differences
     names = {path.name for path in (tmp_path / "2").iterdir()} - {"seen-0", "seen-1"}
     assert names == {path.name for path in (tmp_path / "1").iterdir()} - {"seen-0"}
@@ -130,26 +149,64 @@ def test_a_run_of_two_processes_is_a_run_of_one(tmp_path):
 @pytest.mark.slow
 def test_torchrun_says_where_a_process_was_lost_and_one_goes_on_alone(tmp_path):
     """The README's command; SIGKILL for one of two processes in the second epoch."""
-    options = ["-m", "sslnb", "train", "--out", str(tmp_path), "--scenes", "64",
-               "--val-clips", "8", "--batch", "16", "--epochs", "3", "--model", "D"]
+    options = [
+        "-m",
+        "sslnb",
+        "train",
+        "--out",
+        str(tmp_path),
+        "--scenes",
+        "64",
+        "--val-clips",
+        "8",
+        "--batch",
+        "16",
+        "--epochs",
+        "3",
+        "--model",
+        "D",
+    ]
     running = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
-         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", *options],
-        cwd=TESTS.parent, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc_per_node=2",
+            "--rdzv-backend=c10d",
+            "--rdzv-endpoint=localhost:0",
+            *options,
+        ],
+        cwd=TESTS.parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     line = running.stdout.readline()
     assert line.startswith("epoch 1"), running.communicate()
-    children = [int(pid) for path in Path(f"/proc/{running.pid}/task").glob("*/children")
-                for pid in path.read_text().split()]
-    (second,) = (pid for pid in children
-                 if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    children = [
+        int(pid)
+        for path in Path(f"/proc/{running.pid}/task").glob("*/children")
+        for pid in path.read_text().split()
+    ]
+    (second,) = (
+        pid
+        for pid in children
+        if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
+    )
     os.kill(second, signal.SIGKILL)
     _, errors = running.communicate(timeout=300)
     assert running.returncode
-    assert "at step" in errors and "clips train/0/" in errors and "TrainConfig(" in errors
-    done = subprocess.run([sys.executable, *options, "--resume"], cwd=TESTS.parent,
-                          capture_output=True, text=True, check=True).stdout
+    assert (
+        "at step" in errors and "clips train/0/" in errors and "TrainConfig(" in errors
+    )
+    done = subprocess.run(
+        [sys.executable, *options, "--resume"],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert [line.split()[1] for line in done.splitlines()][-1] == "3"
 
 
@@ -159,7 +216,10 @@ def test_alone_nothing_is_shared():
     assert parallel.local_slice(5) == slice(0, 5)
     assert parallel.all_sum(x) is x and parallel.gather(x, 3) is x
     model = nn.Sequential(nn.BatchNorm2d(2))
-    assert parallel.sync_batch_norm(model) is model and parallel.data_parallel(model) is model
+    assert (
+        parallel.sync_batch_norm(model) is model
+        and parallel.data_parallel(model) is model
+    )
 
 
 @pytest.mark.parametrize("world", [2, 3, 8])
@@ -170,7 +230,7 @@ def test_shares_are_all_clips_once_and_nearly_equal(monkeypatch, world, batch):
     for rank in range(world):
         monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
         rows.append(list(range(batch))[parallel.local_slice(batch)])
-    assert sum(rows, []) == list(range(batch))
+    assert functools.reduce(operator.iadd, rows, []) == list(range(batch))
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
     with pytest.raises(ValueError, match="need a clip each"):
         parallel.local_slice(world - 1)

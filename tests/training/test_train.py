@@ -1,5 +1,6 @@
 """The training loop: schedules, parts of table 1, resuming, and what it refuses."""
 
+import itertools
 import json
 import re
 import shutil
@@ -61,14 +62,17 @@ def fresh():
 # --- configuration and schedules ---------------------------------------------
 
 
-@pytest.mark.parametrize("field, value, need", [
-    ("preset", "desktop", "laptop or paper"),
-    ("model", "G", "A to F"),
-    ("epochs", 0, "1 or more"),
-    ("batch", 1, "unpaired"),
-    ("form", "letter", "release or paper"),
-    ("precision", "fp8", "bf16 or fp32"),
-])
+@pytest.mark.parametrize(
+    "field, value, need",
+    [
+        ("preset", "desktop", "laptop or paper"),
+        ("model", "G", "A to F"),
+        ("epochs", 0, "1 or more"),
+        ("batch", 1, "unpaired"),
+        ("form", "letter", "release or paper"),
+        ("precision", "fp8", "bf16 or fp32"),
+    ],
+)
 def test_a_wrong_field_is_named_with_what_would_be_right(field, value, need):
     with pytest.raises(ValueError, match=f"{field} is .*{need}"):
         TrainConfig(**{field: value})
@@ -86,7 +90,9 @@ def test_configuration_survives_json():
 def test_rate_rises_to_its_peak_and_falls_to_nothing():
     rates = [learning_rate_at(TINY, step, 1_000) for step in range(1_000)]
     top = rates.index(max(rates))
-    assert abs(top - 100) <= 1 and max(rates) == pytest.approx(TINY.learning_rate, rel=0.02)
+    assert abs(top - 100) <= 1 and max(rates) == pytest.approx(
+        TINY.learning_rate, rel=0.02
+    )
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] < 1e-5 * TINY.learning_rate
@@ -108,7 +114,7 @@ def test_every_clip_is_seen_once_and_never_alone(count):
 def test_table_1_adds_one_part_at_a_time():
     names = list(TABLE_1)
     assert names == list("ABCDEF")
-    for one, other in zip(names, names[1:]):
+    for one, other in itertools.pairwise(names):
         assert set(TABLE_1[one]) < set(TABLE_1[other])
 
 
@@ -117,7 +123,9 @@ def test_table_1_adds_one_part_at_a_time():
 
 def loss_of(model, config, *batch):
     """Equation 11 and its terms, of images, spectrograms and a generator."""
-    return total_loss(Branches(model, config.precision), config, two_views(config, *batch))
+    return total_loss(
+        Branches(model, config.precision), config, two_views(config, *batch)
+    )
 
 
 def test_loss_of_f_is_equation_11(clips):
@@ -135,7 +143,7 @@ def test_loss_of_f_is_equation_11(clips):
     s_1 = respond(model.embed_image(normalise(view_1)), model.embed_audio(heard))
     moved = training.augment.warp(normalise(view_2), theta)
     s_2 = respond(model.embed_image(moved), model.embed_audio(heard))
-    eps = dict(epsilon=config.epsilon, epsilon_negative=config.epsilon_negative)
+    eps = {"epsilon": config.epsilon, "epsilon_negative": config.epsilon_negative}
     own_1, own_2 = (torch.stack([s[i, i] for i in range(4)]) for s in (s_1, s_2))
     geo = equivariance_loss(own_1, own_2, theta)
     both = contrastive_loss(s_1, **eps) + contrastive_loss(s_2, **eps)
@@ -148,7 +156,7 @@ def test_model_a_sees_and_hears_the_clips_as_they_are(clips):
     images, sounds = clips.images[:4] / 255, spectrogram(clips.waves[:4])
     loss, parts = loss_of(model, config, images, sounds, torch.Generator())
     similarity = fresh().train()(normalise(images), sounds)
-    eps = dict(epsilon=config.epsilon, epsilon_negative=config.epsilon_negative)
+    eps = {"epsilon": config.epsilon, "epsilon_negative": config.epsilon_negative}
     assert loss.item() == pytest.approx(2 * contrastive_loss(similarity, **eps).item())
     assert set(parts) == {"contrastive"}
 
@@ -162,7 +170,10 @@ def test_every_model_of_table_1_has_its_parts(name, clips):
     assert (view_1 is view_2) == (name == "A")
     assert (theta is None) == (name in "AB")
     _, parts = loss_of(
-        fresh(), config, clips.images[:4] / 255, spectrogram(clips.waves[:4]),
+        fresh(),
+        config,
+        clips.images[:4] / 255,
+        spectrogram(clips.waves[:4]),
         torch.Generator().manual_seed(0),
     )
     assert ("equivariance" in parts) == (name == "F")
@@ -180,8 +191,13 @@ def test_strength_zero_leaves_looks_alone(clips):
 def test_bf16_is_near_fp32(clips):
     images, sounds = clips.images[:8] / 255, spectrogram(clips.waves[:8])
     losses = [
-        loss_of(fresh(), replace(TINY, precision=precision), images, sounds,
-                      torch.Generator().manual_seed(0))[0].item()
+        loss_of(
+            fresh(),
+            replace(TINY, precision=precision),
+            images,
+            sounds,
+            torch.Generator().manual_seed(0),
+        )[0].item()
         for precision in ("fp32", "bf16")
     ]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -226,7 +242,8 @@ def test_a_killed_process_resumes_to_the_same_weights(clips, val, tmp_path):
     threads = torch.get_num_threads()
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path / "killed")],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     seen = []
     while seen[-2:] != ["epoch", "step"]:
@@ -248,8 +265,9 @@ def test_the_saved_model_is_the_best_on_val(clips, val, tmp_path):
     history = list(train(replace(TINY, epochs=3), clips, val, tmp_path))
     model = SoundLocaliser.load(tmp_path)
     scores = localise.score(localise.respond_to(model, val), val)
-    assert scores["AUC"] + scores["pointing"] == pytest.approx(max(
-        m["val_AUC"] + m["val_pointing"] for m in history))
+    assert scores["AUC"] + scores["pointing"] == pytest.approx(
+        max(m["val_AUC"] + m["val_pointing"] for m in history)
+    )
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == history
     card = json.loads((tmp_path / "model.json").read_text())
@@ -257,12 +275,12 @@ def test_the_saved_model_is_the_best_on_val(clips, val, tmp_path):
 
 
 def test_only_val_may_choose(clips, tmp_path):
-    with pytest.raises(ValueError, match="only the split val .* test/0/0"):
+    with pytest.raises(ValueError, match=r"only the split val .* test/0/0"):
         next(train(TINY, clips, load_scenes("test", 2), tmp_path))
 
 
 def test_one_clip_cannot_train(val, tmp_path):
-    with pytest.raises(ValueError, match="1 clip.*at least two"):
+    with pytest.raises(ValueError, match=r"1 clip.*at least two"):
         next(train(TINY, load_scenes("train", 1), val, tmp_path))
 
 
@@ -289,14 +307,17 @@ def unchanged(begun):
 
 
 def test_another_configuration_cannot_resume(few, unchanged):
-    with pytest.raises(ValueError, match="trained with learning_rate = 0.00.*not 0.5"):
+    with pytest.raises(ValueError, match=r"trained with learning_rate = 0.00.*not 0.5"):
         next(train(replace(TINY, learning_rate=0.5), *few, unchanged, resume=True))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_folder_that_holds_a_run_is_refused(seed, few, unchanged):
-    with pytest.raises(FileExistsError, match=r"holds a run already \(state-0001.*"
-                       r"metrics.jsonl\): resume it .*--out.*or delete these files"):
+    with pytest.raises(
+        FileExistsError,
+        match=r"holds a run already \(state-0001.*"
+        r"metrics.jsonl\): resume it .*--out.*or delete these files",
+    ):
         next(train(replace(TINY, seed=seed), *few, unchanged))
 
 
@@ -312,14 +333,18 @@ def test_two_runs_do_not_train_into_one_folder(few, tmp_path):
     next(run)
     before = contents(tmp_path)
     for resume in (False, True):
-        with pytest.raises(BlockingIOError, match="another run is at work in .*--out"):
+        with pytest.raises(BlockingIOError, match=r"another run is at work in .*--out"):
             next(train(TINY, *few, tmp_path, resume))
     assert contents(tmp_path) == before
     (last,) = run
     assert last["epoch"] == 2
     assert set(contents(tmp_path)) == {  # no lock is left
-        "model.safetensors", "model.json", "metrics.jsonl", "state-0001.safetensors",
-        "state-0002.safetensors"}
+        "model.safetensors",
+        "model.json",
+        "metrics.jsonl",
+        "state-0001.safetensors",
+        "state-0002.safetensors",
+    }
     assert not list(train(TINY, *few, tmp_path, resume=True))
 
 
@@ -329,27 +354,41 @@ def louder(clips):
     return replace(clips, waves=waves)
 
 
-@pytest.mark.parametrize("part, change, differ", [
-    ("training", louder, "waves"),
-    ("training", lambda clips: clips.part(slice(1, None)),
-     "number, names, boxes, images, waves, masks"),
-    ("validation", lambda val: replace(val, names=["val/9/0", "val/9/1"]), "names"),
-    # the best epoch would be chosen across AUC + pointing game before, the loss after
-    ("validation", lambda val: replace(val, boxes=[None] * 2, masks=None), "boxes, masks"),
-])
+@pytest.mark.parametrize(
+    "part, change, differ",
+    [
+        ("training", louder, "waves"),
+        (
+            "training",
+            lambda clips: clips.part(slice(1, None)),
+            "number, names, boxes, images, waves, masks",
+        ),
+        ("validation", lambda val: replace(val, names=["val/9/0", "val/9/1"]), "names"),
+        # the best epoch would be chosen across AUC + pointing game before, the loss after
+        (
+            "validation",
+            lambda val: replace(val, boxes=[None] * 2, masks=None),
+            "boxes, masks",
+        ),
+    ],
+)
 def test_a_run_is_not_resumed_on_other_clips(part, change, differ, few, unchanged):
     clips, val = few
     other = (change(clips), val) if part == "training" else (clips, change(val))
-    with pytest.raises(ValueError, match=f"state-0001.* is of other {part} clips: {differ} "
-                       "differ.*resume with the same clips, or train anew"):
+    with pytest.raises(
+        ValueError,
+        match=f"state-0001.* is of other {part} clips: {differ} "
+        "differ.*resume with the same clips, or train anew",
+    ):
         next(train(TINY, *other, unchanged, resume=True))
 
 
 def test_a_run_is_resumed_on_the_same_clips_from_elsewhere(few, begun, tmp_path):
     pack_scenes("train", 4, tmp_path / "store", size=96, workers=1)
     shutil.copytree(begun, tmp_path / "run")
-    (last,) = train(TINY, open_store(tmp_path / "store"), few[1], tmp_path / "run",
-                    resume=True)
+    (last,) = train(
+        TINY, open_store(tmp_path / "store"), few[1], tmp_path / "run", resume=True
+    )
     assert last["epoch"] == 2
 
 
@@ -360,19 +399,35 @@ def test_a_state_that_names_no_clips_is_not_resumed(few, begun, tmp_path):
         state = json.loads(file.metadata()["state"])
     del state["data"]
     save_file(load_file(path), tmp_path / path.name, {"state": json.dumps(state)})
-    with pytest.raises(ValueError, match="does not say which clips .*anew in another folder"):
+    with pytest.raises(
+        ValueError, match=r"does not say which clips .*anew in another folder"
+    ):
         next(train(TINY, *few, tmp_path, resume=True))
 
 
 def test_resuming_a_finished_run_says_so(tmp_path, capsys):
-    tiny = ["train", "--out", str(tmp_path), "--scenes", "4", "--val-clips", "2",
-            "--epochs", "1", "--batch", "2", "--precision", "fp32"]
+    tiny = [
+        "train",
+        "--out",
+        str(tmp_path),
+        "--scenes",
+        "4",
+        "--val-clips",
+        "2",
+        "--epochs",
+        "1",
+        "--batch",
+        "2",
+        "--precision",
+        "fp32",
+    ]
     assert main(tiny) == 0
     before = contents(tmp_path)
     capsys.readouterr()
     assert main([*tiny, "--resume"]) == 0
     assert capsys.readouterr().out == (
-        f"{tmp_path}: all 1 epochs are done, nothing is left to train\n")
+        f"{tmp_path}: all 1 epochs are done, nothing is left to train\n"
+    )
     assert contents(tmp_path) == before
     assert main(tiny) == 1
     assert "error: " in (told := capsys.readouterr().err) and "--resume" in told
@@ -382,16 +437,20 @@ def test_nothing_to_resume_and_a_damaged_state_are_said(clips, val, tmp_path):
     with pytest.raises(FileNotFoundError, match="no run to resume"):
         next(train(TINY, clips, val, tmp_path, resume=True))
     (tmp_path / "state-0001.safetensors").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match="state-0001.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"state-0001.safetensors is damaged"):
         next(train(TINY, clips, val, tmp_path, resume=True))
 
 
-def test_a_loss_that_is_no_number_names_step_and_clips(clips, val, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_names_step_and_clips(
+    clips, val, tmp_path, monkeypatch
+):
     def broken(*arguments):
         return torch.tensor(float("nan"), requires_grad=True), {}
 
     monkeypatch.setattr(training, "total_loss", broken)
-    with pytest.raises(FloatingPointError, match="nan; at step 0, epoch 1; clips train/0/"):
+    with pytest.raises(
+        FloatingPointError, match="nan; at step 0, epoch 1; clips train/0/"
+    ):
         next(train(TINY, clips, val, tmp_path))
 
 
@@ -403,8 +462,11 @@ def test_a_full_disk_names_step_clips_and_settings(clips, val, tmp_path, monkeyp
         raise OSError("No space left on device")
 
     monkeypatch.setattr("sslnb.training.checkpoint.write", full)
-    with pytest.raises(OSError, match=r"state-0002.safetensors cannot be written .*No space"
-                       r".*at step 3, epoch 2; clips train/0/.*TrainConfig\(.*resume"):
+    with pytest.raises(
+        OSError,
+        match=r"state-0002.safetensors cannot be written .*No space"
+        r".*at step 3, epoch 2; clips train/0/.*TrainConfig\(.*resume",
+    ):
         next(run)
     assert [path.name for path in states(tmp_path)] == ["state-0001.safetensors"]
 
@@ -421,10 +483,19 @@ def test_command_line_trains_and_refuses(tmp_path, capsys):
 
 def test_constant_rate_and_unknown_settings():
     paper = TrainConfig.from_preset("paper")
-    assert (paper.epochs, paper.batch, paper.learning_rate) == (80, 32, 1e-4)  # section 4.1
+    assert (paper.epochs, paper.batch, paper.learning_rate) == (
+        80,
+        32,
+        1e-4,
+    )  # section 4.1
     assert {learning_rate_at(paper, step, 100) for step in (0, 1, 50, 99)} == {1e-4}
-    assert TrainConfig.from_preset("laptop", epochs=3).learning_rate == TrainConfig().learning_rate
-    with pytest.raises(ValueError, match="unknown setting epoch; known are batch, cosine"):
+    assert (
+        TrainConfig.from_preset("laptop", epochs=3).learning_rate
+        == TrainConfig().learning_rate
+    )
+    with pytest.raises(
+        ValueError, match="unknown setting epoch; known are batch, cosine"
+    ):
         TrainConfig.from_preset("paper", epoch=3)
 
 
@@ -451,17 +522,21 @@ def test_the_saved_model_is_the_running_mean_of_the_weights(clips, val, tmp_path
         assert len(seen) == 4 and torch.allclose(saved, mean, atol=1e-6)
 
 
-def test_compiled_encoders_are_one_graph_each_and_train_alike(clips, val, tmp_path,
-                                                              monkeypatch):
+def test_compiled_encoders_are_one_graph_each_and_train_alike(
+    clips, val, tmp_path, monkeypatch
+):
     graphs = []
 
     def as_it_is(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    config = replace(TINY, epochs=1, model="D")  # which embeds no sounds beside its steps
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=as_it_is,
-                                                  fullgraph=True))
+    config = replace(
+        TINY, epochs=1, model="D"
+    )  # which embeds no sounds beside its steps
+    monkeypatch.setattr(
+        torch, "compile", partial(torch.compile, backend=as_it_is, fullgraph=True)
+    )
     (compiled,) = train(config, clips, val, tmp_path / "compiled", compiled=True)
     (usual,) = train(config, clips, val, tmp_path / "usual")
     assert len(graphs) == 2
@@ -477,8 +552,13 @@ def test_own_masks_are_two_and_encode_the_sound_twice(clips):
     model.embed_audio = lambda x: calls.append(x) or encode(x)
     for own, count in ((False, 1), (True, 2)):
         calls.clear()
-        loss_of(model, replace(TINY, separate_masks=own), images, sounds,
-                      torch.Generator().manual_seed(0))
+        loss_of(
+            model,
+            replace(TINY, separate_masks=own),
+            images,
+            sounds,
+            torch.Generator().manual_seed(0),
+        )
         assert len(calls) == count
     assert not torch.equal(*calls)
 
@@ -504,9 +584,28 @@ def test_larger_frames_are_cut_to_the_models_size(val, tmp_path):
 
 def test_training_runs_from_a_store_and_holds_out_its_end(tmp_path, capsys):
     pack_scenes("train", 10, tmp_path / "scenes", size=96, workers=1)
-    assert main(["train", "--out", str(tmp_path / "out"), "--data", "packed", "--root",
-                 str(tmp_path / "scenes"), "--val-clips", "4", "--epochs", "1",
-                 "--batch", "4", "--precision", "fp32"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--out",
+                str(tmp_path / "out"),
+                "--data",
+                "packed",
+                "--root",
+                str(tmp_path / "scenes"),
+                "--val-clips",
+                "4",
+                "--epochs",
+                "1",
+                "--batch",
+                "4",
+                "--precision",
+                "fp32",
+            ]
+        )
+        == 0
+    )
     assert "val_AUC" in capsys.readouterr().out
     card = json.loads((tmp_path / "out" / "model.json").read_text())
     assert card["clips"] == 10
@@ -528,12 +627,29 @@ def videos(tmp_path):
 def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, capsys):
     root, names = videos
     out = tmp_path / "out"
-    arguments = ["train", "--out", str(out), "--data", "vggsound", "--root", str(root),
-                 "--val-clips", "4", "--epochs", "2", "--batch", "3", "--precision", "fp32"]
+    arguments = [
+        "train",
+        "--out",
+        str(out),
+        "--data",
+        "vggsound",
+        "--root",
+        str(root),
+        "--val-clips",
+        "4",
+        "--epochs",
+        "2",
+        "--batch",
+        "3",
+        "--precision",
+        "fp32",
+    ]
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert "Not checked for leaks" in told and "val_loss" in told
-    history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    history = [
+        json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()
+    ]
     card = json.loads((out / "model.json").read_text())
     assert card["metrics"]["val_loss"] == min(m["val_loss"] for m in history)
     assert card["clips"] == 6
@@ -550,8 +666,11 @@ def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos)
     root, _ = videos
     load = partial(load_training, data="vggsound", root=root)
     for asked in (400, 10, 9, 0):
-        with pytest.raises(ValueError, match=rf"has 10 clips; {asked} of them cannot be "
-                           r"held out.*--val-clips \(val_scenes .*to 1 … 8") as error:
+        with pytest.raises(
+            ValueError,
+            match=rf"has 10 clips; {asked} of them cannot be "
+            r"held out.*--val-clips \(val_scenes .*to 1 … 8",
+        ) as error:
             load(val_clips=asked)
     value = int(re.search(r"for instance (\d+)$", str(error.value))[1])
     clips, val = load(val_clips=value)
@@ -570,8 +689,12 @@ def test_a_test_must_not_choose_the_model(clips, val, tmp_path):
 def test_help_shows_defaults_and_places_in_the_paper(capsys):
     assert main(["train", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for text in ("λ_geo of equation 11 (section 3.3.3: 2) [default: 2.0]",
-                 "[default: 14; paper: 80]", "--no-separate-masks", "ε of equation 5"):
+    for text in (
+        "λ_geo of equation 11 (section 3.3.3: 2) [default: 2.0]",
+        "[default: 14; paper: 80]",
+        "--no-separate-masks",
+        "ε of equation 5",
+    ):
         assert text in told
 
 
@@ -584,8 +707,9 @@ def test_the_papers_preset_trains_from_a_store_of_scenes(val, tmp_path):
     (metrics,) = train(config, clips, load_scenes("val", 2, 224), tmp_path / "run")
     assert 0 < metrics["loss"] < 10 and 0 <= metrics["val_AUC"] <= 1
     model = SoundLocaliser.load(tmp_path / "run")
-    assert model.predict(clips.images[:1], fit_length(clips.waves[:1], 160_000)).shape == (
-        1, 14, 14)
+    assert model.predict(
+        clips.images[:1], fit_length(clips.waves[:1], 160_000)
+    ).shape == (1, 14, 14)
 
 
 MEMORY = """
@@ -601,8 +725,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def test_the_most_similar_of_many_needs_memory_for_a_block_alone():
     """All pairs of 30,000 would be 3.6 GB; a block of 1,024 rows is 0.12 GB."""
-    grown = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True,
-                           check=True).stdout
+    grown = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
+    ).stdout
     assert int(grown) < 600_000  # kB
 
 

@@ -1,10 +1,10 @@
 """The field's own data: VGGSound, VGG-SS, Flickr-SoundNet (notebook A1).
 
-    annotations  ground-truth boxes, as their authors publish them
-    lists        lists of clips, and the names in them
-    layouts      folders of clips, as each codebase keeps them
-    prepare      a folder of videos to a folder of clips
-    download     where lists and annotations are published
+annotations  ground-truth boxes, as their authors publish them
+lists        lists of clips, and the names in them
+layouts      folders of clips, as each codebase keeps them
+prepare      a folder of videos to a folder of clips
+download     where lists and annotations are published
 """
 
 import lazy_loader

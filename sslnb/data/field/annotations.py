@@ -111,8 +111,12 @@ def refuse_reversed(
     Fewer are damage, which `damage` names. Boxes of large objects, with a width above x0
     and a height above y0, pass this test; `damage` adds a caution where they may.
     """
-    named = [(name, box) for name, some in boxes.items() for box in some
-             if what_is_wrong(box) is None]
+    named = [
+        (name, box)
+        for name, some in boxes.items()
+        for box in some
+        if what_is_wrong(box) is None
+    ]
     wrong = [(name, box) for name, box in named if is_reversed(box)]
     if len(wrong) <= REVERSED * len(named):
         return
@@ -121,8 +125,11 @@ def refuse_reversed(
     raise ValueError(
         f"{source}: {len(wrong):,} of {len(named):,} boxes have x1 < x0 or y1 < y0, "
         f"{box!r} of clip {name} for instance. They look like "
-        + ("(x, y, width, height), or corners in the wrong order" if sized
-           else "corners in the wrong order, or a centre with a size")
+        + (
+            "(x, y, width, height), or corners in the wrong order"
+            if sized
+            else "corners in the wrong order, or a centre with a size"
+        )
         + "; need (x0, y0, x1, y1) in [0, 1]: left, upper, right and lower edge, with "
         "x0 < x1 and y0 < y1"
     )
@@ -166,23 +173,33 @@ class Damage:
     def __str__(self):
         lines = [f"{self.clips:,} clips, {self.boxes:,} boxes"]
         if self.outside:
-            lines.append(f"{self.outside} coordinates in {self.outside_clips} clips lie "
-                         "outside of [0, 1]: clipped to it")
+            lines.append(
+                f"{self.outside} coordinates in {self.outside_clips} clips lie "
+                "outside of [0, 1]: clipped to it"
+            )
         if self.empty:
             lines.append(f"{self.empty} boxes cover no pixel: ignored")
         if self.reversed:
-            lines.append(f"{len(self.reversed)} clips have a box with its corners in "
-                         "the wrong order (x1 < x0 or y1 < y0), which covers no pixel: "
-                         + shortened(self.reversed))
+            lines.append(
+                f"{len(self.reversed)} clips have a box with its corners in "
+                "the wrong order (x1 < x0 or y1 < y0), which covers no pixel: "
+                + shortened(self.reversed)
+            )
         if self.without:
-            lines.append(f"{len(self.without)} clips have no box left and score 0: "
-                         + shortened(self.without))
+            lines.append(
+                f"{len(self.without)} clips have no box left and score 0: "
+                + shortened(self.without)
+            )
         if self.uneven:
-            lines.append(f"{len(self.uneven)} clips do not have one box for each annotator; "
-                         "each box counts one half: " + shortened(self.uneven))
+            lines.append(
+                f"{len(self.uneven)} clips do not have one box for each annotator; "
+                "each box counts one half: " + shortened(self.uneven)
+            )
         if self.sized:
-            lines.append("CAUTION: every box would lie in the image as (x, y, width, "
-                         "height) too; they are read as (x0, y0, x1, y1)")
+            lines.append(
+                "CAUTION: every box would lie in the image as (x, y, width, "
+                "height) too; they are read as (x0, y0, x1, y1)"
+            )
         return "\n".join(lines)
 
 
@@ -211,13 +228,21 @@ def damage(annotations: Mapping[str, Annotation]) -> Damage:
         if annotation.annotators > 1 and len(annotation.boxes) != annotation.annotators:
             uneven.append(name)
     # a box at the upper left corner is the same in both forms
-    telling = {name: [box for box in annotation.boxes if box[0] > 0 or box[1] > 0]
-               for name, annotation in annotations.items()}
+    telling = {
+        name: [box for box in annotation.boxes if box[0] > 0 or box[1] > 0]
+        for name, annotation in annotations.items()
+    }
     sized = all(fits_as_size(box) for boxes in telling.values() for box in boxes)
     return Damage(
-        len(annotations), sum(len(a.boxes) for a in annotations.values()),
-        sum(outside.values()), len(outside), empty, tuple(wrong), tuple(without),
-        tuple(uneven), sized and sum(map(bool, telling.values())) >= ENOUGH,
+        len(annotations),
+        sum(len(a.boxes) for a in annotations.values()),
+        sum(outside.values()),
+        len(outside),
+        empty,
+        tuple(wrong),
+        tuple(without),
+        tuple(uneven),
+        sized and sum(map(bool, telling.values())) >= ENOUGH,
     )
 
 
@@ -236,9 +261,13 @@ def read_annotations(path: str | Path) -> dict[str, Annotation]:
 
 def _read_file(path):
     if path.suffix.lower() != ".json":
-        raise ValueError(
-            f"{path}: need vggss.json, or the folder that holds one .xml a clip"
-        ) if path.exists() else FileNotFoundError(f"{path}: no such file or folder")
+        raise (
+            ValueError(
+                f"{path}: need vggss.json, or the folder that holds one .xml a clip"
+            )
+            if path.exists()
+            else FileNotFoundError(f"{path}: no such file or folder")
+        )
     return _read_json(path)
 
 
@@ -291,8 +320,9 @@ def _read_folder(folder):
     if len(kinds) != 1:
         raise ValueError(
             f"{folder}: {kinds[4]} holds normalised boxes and {kinds[5]} several "
-            "annotators' pixels; need one kind in a folder" if kinds else
-            f"{folder}: no <bbox> in any of {len(paths):,} .xml; need one or more a clip"
+            "annotators' pixels; need one kind in a folder"
+            if kinds
+            else f"{folder}: no <bbox> in any of {len(paths):,} .xml; need one or more a clip"
         )
     annotators = 3 if 5 in kinds else 1
     return {

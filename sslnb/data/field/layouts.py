@@ -51,27 +51,61 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("the release's training clips",
-           "total_video_frames/<clip>/125.jpg, total_video_3s_audio/<clip>.wav",
-           "total_video_frames", "total_video_3s_audio", picture="125.jpg"),
-    Layout("the release's test clips",
-           "frame/<clip>.jpg, audio/<clip>.wav, anno/<clip>.xml",
-           "frame", "audio", "anno"),
-    Layout("the release's Flickr-SoundNet test clips",
-           "frame/<clip>.jpg, mp3/<clip>.mp3, anno/<clip>.xml", "frame", "mp3", "anno"),
-    Layout("Flickr-SoundNet with mp3, as the release trains on it",
-           "frames/…/<clip>.mp4/00000003.jpg or frames/<clip>.jpg, mp3/…/<clip>.mp3, and "
-           "Annotations/<clip>.xml or not",
-           "frames", "mp3", "Annotations", picture="00000003.jpg", nested=True),
-    Layout("Flickr-SoundNet, as LVS, EZ-VSL and SLAVC have it",
-           "frames/<clip>.jpg, audio/<clip>.wav or .mp3, Annotations/<clip>.xml",
-           "frames", "audio", "Annotations", needed=True),
-    Layout("Flickr-SoundNet, as it is published",
-           "Data/…/<clip>.jpg, Data/…/<clip>.wav or .mp3, Annotations/<clip>.xml",
-           "Data", "Data", "Annotations", nested=True, needed=True),
-    Layout("LVS's and EZ-VSL's, which `sslnb prepare` writes",
-           "frames/<clip>.jpg, audio/<clip>.wav, and vggss.json or not",
-           "frames", "audio", "vggss.json"),
+    Layout(
+        "the release's training clips",
+        "total_video_frames/<clip>/125.jpg, total_video_3s_audio/<clip>.wav",
+        "total_video_frames",
+        "total_video_3s_audio",
+        picture="125.jpg",
+    ),
+    Layout(
+        "the release's test clips",
+        "frame/<clip>.jpg, audio/<clip>.wav, anno/<clip>.xml",
+        "frame",
+        "audio",
+        "anno",
+    ),
+    Layout(
+        "the release's Flickr-SoundNet test clips",
+        "frame/<clip>.jpg, mp3/<clip>.mp3, anno/<clip>.xml",
+        "frame",
+        "mp3",
+        "anno",
+    ),
+    Layout(
+        "Flickr-SoundNet with mp3, as the release trains on it",
+        "frames/…/<clip>.mp4/00000003.jpg or frames/<clip>.jpg, mp3/…/<clip>.mp3, and "
+        "Annotations/<clip>.xml or not",
+        "frames",
+        "mp3",
+        "Annotations",
+        picture="00000003.jpg",
+        nested=True,
+    ),
+    Layout(
+        "Flickr-SoundNet, as LVS, EZ-VSL and SLAVC have it",
+        "frames/<clip>.jpg, audio/<clip>.wav or .mp3, Annotations/<clip>.xml",
+        "frames",
+        "audio",
+        "Annotations",
+        needed=True,
+    ),
+    Layout(
+        "Flickr-SoundNet, as it is published",
+        "Data/…/<clip>.jpg, Data/…/<clip>.wav or .mp3, Annotations/<clip>.xml",
+        "Data",
+        "Data",
+        "Annotations",
+        nested=True,
+        needed=True,
+    ),
+    Layout(
+        "LVS's and EZ-VSL's, which `sslnb prepare` writes",
+        "frames/<clip>.jpg, audio/<clip>.wav, and vggss.json or not",
+        "frames",
+        "audio",
+        "vggss.json",
+    ),
 )
 
 
@@ -113,16 +147,16 @@ class Folder:
             + f"; {labelled:,} with a class" * bool(labelled),
         ]
         if self.unasked:
-            lines.append(f"{self.unasked:,} more are there that were not asked for: left out")
+            lines.append(
+                f"{self.unasked:,} more are there that were not asked for: left out"
+            )
         for why, count in Counter(self.missing.values()).most_common():
             names = (name for name in self.missing if self.missing[name] == why)
             lines.append(f"{count:,} missing, {why}: {shortened(names)}")
         return "\n".join(lines)
 
 
-def open_folder(
-    root: str | Path, annotations=None, classes=None, names=None
-) -> Folder:
+def open_folder(root: str | Path, annotations=None, classes=None, names=None) -> Folder:
     """The clips of a folder in any of LAYOUTS, as a Folder.
 
     annotations: `vggss.json` or a folder of XML, instead of those beside the clips.

@@ -15,26 +15,69 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SUFFIXES = frozenset(
-    "mp4 mkv webm avi mov jpg jpeg png wav flac ogg mp3 xml".split()
+    [
+        "mp4",
+        "mkv",
+        "webm",
+        "avi",
+        "mov",
+        "jpg",
+        "jpeg",
+        "png",
+        "wav",
+        "flac",
+        "ogg",
+        "mp3",
+        "xml",
+    ]
 )
 ROW = re.compile(r"[\w-]{11},\d+,.*,(train|test)")  # of vggsound.csv
 SPAN = re.compile(r"([\w-]{11})_(0|\d+000)_\d+000")  # SSLalignment: from, to in ms
-FORMS = ("need one clip a line, or a .csv with the clip first or, as vggsound.csv has "
-         "it, YouTube id, start in whole seconds, class, split")
+FORMS = (
+    "need one clip a line, or a .csv with the clip first or, as vggsound.csv has "
+    "it, YouTube id, start in whole seconds, class, split"
+)
 UNNAMED = re.compile(r'[{}<>"\n\t]')  # JSON or a web page, where a list should be
 # The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
-RETRIEVAL = frozenset((
-    "alarm clock ringing", "alligators, crocodiles hissing", "bull bellowing",
-    "car engine starting", "cat caterwauling", "cheetah chirrup", "cuckoo bird calling",
-    "dog howling", "electric grinder grinding", "elephant trumpeting",
-    "fireworks banging", "firing muskets", "foghorn", "helicopter",
-    "ice cream truck, ice cream van", "lawn mowing", "lions growling",
-    "people belly laughing", "people burping", "people eating noodle",
-    "people screaming", "plastic bottle crushing", "playing accordion",
-    "playing didgeridoo", "playing sitar", "playing theremin", "playing trumpet",
-    "raining", "reversing beeps", "sharpen knife", "sloshing water", "squishing water",
-    "tap dancing", "train wheels squealing", "train whistling",
-))
+RETRIEVAL = frozenset(
+    (
+        "alarm clock ringing",
+        "alligators, crocodiles hissing",
+        "bull bellowing",
+        "car engine starting",
+        "cat caterwauling",
+        "cheetah chirrup",
+        "cuckoo bird calling",
+        "dog howling",
+        "electric grinder grinding",
+        "elephant trumpeting",
+        "fireworks banging",
+        "firing muskets",
+        "foghorn",
+        "helicopter",
+        "ice cream truck, ice cream van",
+        "lawn mowing",
+        "lions growling",
+        "people belly laughing",
+        "people burping",
+        "people eating noodle",
+        "people screaming",
+        "plastic bottle crushing",
+        "playing accordion",
+        "playing didgeridoo",
+        "playing sitar",
+        "playing theremin",
+        "playing trumpet",
+        "raining",
+        "reversing beeps",
+        "sharpen knife",
+        "sloshing water",
+        "squishing water",
+        "tap dancing",
+        "train wheels squealing",
+        "train whistling",
+    )
+)
 
 
 def clip_name(text: str) -> str:
@@ -133,8 +176,10 @@ def _named(path, table):
                 if not any(row):
                     continue
                 if not table and ROW.fullmatch(row[0]):
-                    raise ValueError(f"line {number}: {row[0][:60]!r} is of a table, "
-                                     "whose name should end in .csv")
+                    raise ValueError(
+                        f"line {number}: {row[0][:60]!r} is of a table, "
+                        "whose name should end in .csv"
+                    )
                 clip = _clip_of(number, row)
                 if clip in found:
                     raise ValueError(f"line {number}: {clip} is there a second time")

@@ -38,7 +38,22 @@ from sslnb.files import atomic_write, locked
 
 SUFFIXES = (".mp4", ".webm", ".mkv")
 OTHERS = frozenset(  # not read, but listed as failed
-    ".3gp .asf .avi .flv .m2ts .m4v .mov .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
+    [
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mov",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".wmv",
+    ]
 )
 NAME = re.compile(r"[A-Za-z0-9_-]{11}_[0-9]{6}")  # YouTube's id, second of the start
 QUALITY = 95  # of the JPEG: a frame of 640 x 360 takes about 60 kB
@@ -70,16 +85,20 @@ class Report:
         kinds = Counter(failure.reason for failure in self.failures)
         rows = [("file", "why", ""), *map(astuple, self.failures[:ROWS])]
         width = max(len(file) for file, _, _ in rows)
-        lines = [f"{file:<{width}}  {why:<17} {detail}".rstrip()
-                 for file, why, detail in rows]
+        lines = [
+            f"{file:<{width}}  {why:<17} {detail}".rstrip()
+            for file, why, detail in rows
+        ]
         rest = len(self.failures) - ROWS
-        return "\n".join([
-            f"{total:,} files: {self.made:,} made, {self.kept:,} there already, "
-            f"{len(self.failures):,} failed",
-            *(f"{count:>8,} {reason}" for reason, count in kinds.most_common()),
-            *(["", *lines] if self.failures else []),
-            *([f"… and {rest:,} more, in failed.tsv"] if rest > 0 else []),
-        ])
+        return "\n".join(
+            [
+                f"{total:,} files: {self.made:,} made, {self.kept:,} there already, "
+                f"{len(self.failures):,} failed",
+                *(f"{count:>8,} {reason}" for reason, count in kinds.most_common()),
+                *(["", *lines] if self.failures else []),
+                *([f"… and {rest:,} more, in failed.tsv"] if rest > 0 else []),
+            ]
+        )
 
 
 def prepare_clip(video: str | Path, out: str | Path, size: int | None = None) -> None:
@@ -110,8 +129,11 @@ def _discard(out, clip):
 
 
 def prepare_videos(
-    videos: str | Path, out: str | Path, workers: int | None = None,
-    size: int | None = None, progress: bool = True,
+    videos: str | Path,
+    out: str | Path,
+    workers: int | None = None,
+    size: int | None = None,
+    progress: bool = True,
 ) -> Report:
     """Make those clips of a folder of videos that folder `out` lacks.
 
@@ -132,17 +154,22 @@ def prepare_videos(
         for failure in failures:
             if failure.reason == TWO_FILES:
                 _discard(out, Path(failure.file).stem)
-        frames, audio = ({path.stem for path in Path(out, folder).iterdir()}
-                         for folder in ("frames", "audio"))
+        frames, audio = (
+            {path.stem for path in Path(out, folder).iterdir()}
+            for folder in ("frames", "audio")
+        )
         waiting = [file for file in files if file.stem not in frames & audio]
         kept = len(files) - len(waiting)
-        with tqdm(total=len(files), initial=kept, unit="clip",
-                  disable=not progress) as bar:
-            with closing(_results(waiting, out, size, workers)) as results:
-                for file, error in results:
-                    made += error is None
-                    failures += [Failure(_name(file, videos), *error)] if error else []
-                    bar.update()
+        with (
+            tqdm(
+                total=len(files), initial=kept, unit="clip", disable=not progress
+            ) as bar,
+            closing(_results(waiting, out, size, workers)) as results,
+        ):
+            for file, error in results:
+                made += error is None
+                failures += [Failure(_name(file, videos), *error)] if error else []
+                bar.update()
         report = Report(made, kept, tuple(sorted(failures, key=astuple)))
         with atomic_write(out / "failed.tsv") as path:
             with open(path, "w", newline="", encoding="utf-8") as file:
@@ -156,22 +183,40 @@ def _listed(videos):
     """Files of which clips can be made, and the Failures: those of which they cannot."""
     if not videos.is_dir():
         raise NotADirectoryError(f"{videos} is no folder; need one of videos")
-    found = sorted(path for path in videos.rglob("*") if not path.is_dir()
-                   and path.suffix.lower() in OTHERS.union(SUFFIXES))
+    found = sorted(
+        path
+        for path in videos.rglob("*")
+        if not path.is_dir() and path.suffix.lower() in OTHERS.union(SUFFIXES)
+    )
     if not found:
         raise ValueError(f"no {', '.join(SUFFIXES)} in {videos}")
     counts = Counter(path.stem for path in found if path.suffix.lower() in SUFFIXES)
     files, failures = [], []
     for path in found:
         if path.suffix.lower() in OTHERS:
-            failures.append(Failure(_name(path, videos), CONTAINER, "need one of "
-                                    f"{', '.join(SUFFIXES)}; convert or move it"))
+            failures.append(
+                Failure(
+                    _name(path, videos),
+                    CONTAINER,
+                    f"need one of {', '.join(SUFFIXES)}; convert or move it",
+                )
+            )
         elif not NAME.fullmatch(path.stem):
-            failures.append(Failure(_name(path, videos), NO_NAME, "need <11-character "
-                                    f"id>_<start, 6 digits>{path.suffix}"))
+            failures.append(
+                Failure(
+                    _name(path, videos),
+                    NO_NAME,
+                    f"need <11-character id>_<start, 6 digits>{path.suffix}",
+                )
+            )
         elif counts[path.stem] > 1:
-            failures.append(Failure(_name(path, videos), TWO_FILES, "one of "
-                                    f"{counts[path.stem]} of this clip; keep one"))
+            failures.append(
+                Failure(
+                    _name(path, videos),
+                    TWO_FILES,
+                    f"one of {counts[path.stem]} of this clip; keep one",
+                )
+            )
         else:
             files.append(path)
     return files, failures
@@ -191,13 +236,17 @@ def _held(out, size):
     """
     for folder in ("frames", "audio"):
         Path(out, folder).mkdir(parents=True, exist_ok=True)
-    busy = f"another run is at work in {out}; wait for its end, or choose another folder"
+    busy = (
+        f"another run is at work in {out}; wait for its end, or choose another folder"
+    )
     with locked(out / "prepare.json", busy) as file:
         file.seek(0)
         found, settings = file.read().decode(), json.dumps({"size": size})
         if found not in ("", settings):
-            raise ValueError(f"{out} was begun with {found}, this run has {settings}; "
-                             "give it the same, or another folder")
+            raise ValueError(
+                f"{out} was begun with {found}, this run has {settings}; "
+                "give it the same, or another folder"
+            )
         if not found:
             file.write(settings.encode())
             file.flush()
@@ -252,6 +301,7 @@ def _interrupts_held():
 
 def _begin():
     """A worker ends when the run ends, even where that was killed."""
+
     def end_with_parent():
         multiprocessing.parent_process().join()
         os._exit(1)

@@ -1,8 +1,8 @@
 """Clips packed on disk: opened at once, whatever their number (notebook A1).
 
-    clips    stores of clips and of scenes
-    packing  rows into arrays: parallel, resumable, complete or absent
-    arrays   arrays larger than memory, with checksums
+clips    stores of clips and of scenes
+packing  rows into arrays: parallel, resumable, complete or absent
+arrays   arrays larger than memory, with checksums
 """
 
 import lazy_loader

@@ -212,7 +212,8 @@ class _Reader(Dataset):
     rows: dict
 
     def __getitem__(self, task: tuple[Sequence, Sequence]) -> tuple[dict, dict]:
-        known, skipped = [], {}
+        known: list = []
+        skipped: dict[str, str] = {}
         chunk = {
             name: np.empty((len(task[0]), *shape), dtype)
             for name, (dtype, shape) in self.rows.items()

@@ -1,0 +1,82 @@
+"""Figures of the notebooks, a file for each.
+
+Functions that are given axes draw on them; the others return a Figure. Only `show` and
+`show_photos` display one.
+
+    >>> figure = plot.scenes(list_of_scenes)
+    >>> plot.show(figure, alt="Eight scenes with the box of what sounds")
+"""
+
+from sslnb.teach.plot.augmentations import (
+    augmented,
+    chequer,
+    image_grid,
+    image_rows,
+    images_and_sounds,
+    out_of_frame,
+    show_frame,
+    show_turned_frame,
+    spectrograms,
+    through_frames,
+    two_branches,
+)
+from sslnb.teach.plot.base import (
+    BLACK,
+    BLUE,
+    GREEN,
+    MAP,
+    ORANGE,
+    PALETTE,
+    PINK,
+    RED,
+    SIGNED,
+    SKY,
+    YELLOW,
+    Array,
+    drawn,
+    freeze_layout,
+    grid,
+    image_row,
+    png,
+    show,
+    show_heatmap,
+    show_image,
+    show_map,
+    show_overlap,
+    show_photos,
+    show_spectrogram,
+    table,
+    to_pixels,
+)
+from sslnb.teach.plot.data import (
+    against_chance,
+    centres,
+    clip,
+    close_ups,
+    colored,
+    mel_scale,
+    on_grey,
+    over_time,
+    scenes,
+    sizes,
+)
+from sslnb.teach.plot.equivariance import (
+    collapse,
+    error_sweeps,
+    gradient_steps,
+    map_pairs,
+    receptive_fields,
+    seed_scatter,
+    two_ways,
+    veil,
+    what_and_where,
+)
+from sslnb.teach.plot.invariance import pairs, pseudo_mask
+from sslnb.teach.plot.retrieval import (
+    longer_lists,
+    modality_gap,
+    neighbours,
+    principal,
+    ranked,
+)
+from sslnb.teach.plot.training import curves
