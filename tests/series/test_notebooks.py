@@ -34,7 +34,6 @@ from tests.media_files import make_video
 NAMES = doctor.NOTEBOOKS
 APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
 # 25 to 45 cells (an appendix 8 to 30), code of at most 20 lines of 76 columns
-IN_BUDGET = ("01_data_preparation", "02_augmentations", "A1_field_data", "07_retrieval")
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {
@@ -97,9 +96,7 @@ def test_the_format_is_right_and_the_file_is_small(name, book):
     assert book.metadata.kernelspec.name == "python3"
 
 
-@pytest.mark.parametrize("name", IN_BUDGET)
-def test_the_notebook_is_short_enough_to_be_read(name):
-    book = nbformat.read(path_of(name), 4)
+def test_the_notebook_is_short_enough_to_be_read(name, book):
     least, most = (8, 30) if name in APPENDIX else (25, 45)
     assert least <= len(book.cells) <= most
     lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
