@@ -33,7 +33,6 @@ from tests.media_files import make_video
 
 NAMES = doctor.NOTEBOOKS
 APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
-# 25 to 45 cells (an appendix 8 to 30), code of at most 20 lines of 76 columns
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {
@@ -96,7 +95,7 @@ def test_the_format_is_right_and_the_file_is_small(name, book):
     assert book.metadata.kernelspec.name == "python3"
 
 
-def test_the_notebook_is_short_enough_to_be_read(name, book):
+def test_the_notebook_is_short_enough_to_be_read(name, book):  # CONTRIBUTING.md
     least, most = (8, 30) if name in APPENDIX else (25, 45)
     assert least <= len(book.cells) <= most
     lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
