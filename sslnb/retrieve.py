@@ -1,25 +1,30 @@
-"""Retrieval by cosine: sounds by sound, pictures by sound (notebook 07; 4.3, 4.4).
+"""Retrieval by cosine: sounds by sound, images by sound (notebook 07; 4.3, 4.4).
 
 >>> a = model.embed_audio(spectrograms)                       # (N, C)
 >>> retrieval_scores(a, a, labels, labels, exclude_self=True)
 {"A@1": …, "P@1": …, "A@5": …, "P@5": …, "A@10": …, "P@10": …}
 """
 
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from sslnb.data.media import normalise, spectrogram
+from sslnb.model import SoundLocaliser
 
 BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
 
 
-def rank(query, gallery, exclude_self=False, k=None):
+def rank(
+    query: Tensor, gallery: Tensor, exclude_self: bool = False, k: int | None = None
+) -> Tensor:
     """Gallery indices (Q, G) of every query, best first, by cosine; ties keep order.
 
     exclude_self: query i and item i of the gallery are one clip (the same sound, or
-    a sound and its own picture) and do not find each other; item i is left out, so
+    a sound and its own image) and do not find each other; item i is left out, so
     the result is (Q, G − 1). k: only the k best, (Q, k).
     """
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
@@ -50,19 +55,19 @@ def rank(query, gallery, exclude_self=False, k=None):
 
 
 def retrieval_scores(
-    query,
-    gallery,
-    query_labels,
-    gallery_labels,
-    ks=(1, 5, 10),
-    exclude_self=False,
-    average="query",
-):
+    query: Tensor,
+    gallery: Tensor,
+    query_labels: Sequence,
+    gallery_labels: Sequence,
+    ks: Iterable[int] = (1, 5, 10),
+    exclude_self: bool = False,
+    average: str = "query",
+) -> dict[str, float]:
     """A@K and P@K as fractions, {"A@1": …, "P@1": …, …}, averaged over queries.
 
     query (Q, C), gallery (G, C): features, compared by cosine. Labels: Q and G
-    strings or numbers. A@K: share of queries whose top K hold at least one item
-    of their class; P@K: mean share of the top K that are (section 4.3.2). Hence
+    strings or numbers. A@K: fraction of queries whose top K hold at least one item
+    of their class; P@K: mean fraction of the top K that are (section 4.3.2). Hence
     A@1 = P@1, and A@K never falls as K grows.
     exclude_self: see `rank`. average: over "query", or within every "class" of
     queries first and then over classes; the paper does not say which.
@@ -83,7 +88,7 @@ def retrieval_scores(
         raise ValueError(
             f"ks is {ks}; need whole numbers from 1 to {most}, what there is to find"
         )
-    number = {}
+    number: dict = {}
     q, g = (
         torch.tensor(
             [number.setdefault(_plain(label), len(number)) for label in labels]
@@ -105,7 +110,9 @@ def retrieval_scores(
 
 
 @torch.no_grad()
-def embed_clips(model, batches):
+def embed_clips(
+    model: SoundLocaliser, batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
     """Vectors of sounds (N, C) and of their images (N, C) by a model, on the CPU.
 
     batches: of images (B, 3, H, W), in [0, 1] or uint8, and waves (B, samples). Images
@@ -113,8 +120,8 @@ def embed_clips(model, batches):
     """
     device, sounds, images = next(model.parameters()).device, [], []
     model.eval()
-    for pictures, waves in batches:
-        cells = model.embed_image(normalise(model.fit(pictures.to(device))))
+    for frames, waves in batches:
+        cells = model.embed_image(normalise(model.fit(frames.to(device))))
         images.append(pool_image(cells).cpu())
         spectrograms = spectrogram(waves.to(device), model.config.audio)
         sounds.append(model.embed_audio(spectrograms).cpu())
@@ -125,8 +132,8 @@ def _plain(label):
     return label.item() if hasattr(label, "item") else label
 
 
-def pool_image(features, how="max", normalised=True):
-    """A vector per picture (B, C) from features per cell (B, C, h, w).
+def pool_image(features: Tensor, how: str = "max", normalised: bool = True) -> Tensor:
+    """A vector per image (B, C) from features per cell (B, C, h, w).
 
     how: "max" or "mean" over cells; normalised: cells become unit vectors first.
     The paper says "spatially pool" and leaves both open; ours are the defaults.

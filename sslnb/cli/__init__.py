@@ -50,7 +50,7 @@ STOPPED = {
     "prepare": "what is made is kept, and the same command goes on",
     "pack": "what is packed is kept, and the same command goes on",
     "scenes": "what is packed is kept, and the same command goes on",
-    "train": "the last whole state is kept, and --resume goes on from it",
+    "train": "the last complete state is kept, and --resume goes on from it",
 }
 
 

@@ -68,7 +68,7 @@ def train(
 
     Args:
         out: folder for this run alone
-        resume: go on with the run in --out, from its last whole state
+        resume: go on with the run in --out, from its last complete state
         compile: compile the encoders by torch.compile first; in one process only
         data: scenes composed now, a folder of prepared clips, or a packed store
         root: where the clips or the store lie

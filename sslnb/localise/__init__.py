@@ -1,6 +1,6 @@
 """Where the sound is, and how well that was found (notebook 06; section 4.2).
 
-    metrics    cIoU, AUC and peaks of response maps against the truth
+    metrics    cIoU, AUC and pointing game: response maps against the ground truth
     protocols  what evaluation scripts do, each by name
     maps       .npz files of maps
     intervals  the bootstrap over clips

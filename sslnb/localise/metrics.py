@@ -29,7 +29,7 @@ peak      the same, inside the visible pixels of the object: stricter"""
 
 
 def as_truth(truth: Tensor, count: int, device: torch.device) -> Tensor:
-    """Ground-truth weights (count, 224, 224) as float32; ValueError for any other."""
+    """Weights of the ground truth (count, 224, 224) as float32; ValueError for any other."""
     truth = torch.as_tensor(truth)
     if truth.shape != (count, SIZE, SIZE):
         raise ValueError(

@@ -30,7 +30,7 @@ class Protocol:
     interpolation, align_corners: of PyTorch's `interpolate`. threshold: "median", of
     the map itself, or "fixed", (S + 1) / 2 at 0.5. strict: the mask is what lies
     above the threshold; else what equals it belongs to it too. consensus: only for
-    truth by several annotators.
+    ground truth by several annotators.
     """
 
     name: str
@@ -129,9 +129,8 @@ def overlap_with(truth: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         mask = mask.astype(np.float32)
         inside = np.einsum("np,np->n", mask, truth)
         outside = np.einsum("np,np->n", mask, empty)
-        return inside / np.maximum(
-            total + outside, 0.5
-        )  # empty mask, no ground truth: 0
+        # at least ½: an empty mask without ground truth scores 0
+        return inside / np.maximum(total + outside, 0.5)
 
     return ciou
 
@@ -157,8 +156,8 @@ def measure(
     """What a protocol measures on N clips: a dict of arrays (N,).
 
     maps: N finite arrays of any (h, w); truth (N, 224, 224) of weights 0, ½ or 1.
-    ciou, adaptive, hit: of the map; disc_ciou, disc_adaptive, disc_hit: of the centre
-    prior; ceiling: of the best mask of half the image (NaN where the threshold is
+    ciou, adaptive, hit: of the map; centre_ciou, centre_adaptive, centre_hit: of the centre
+    prior; oracle: of the best mask of half the image (NaN where the threshold is
     fixed). size: Σ g, and covered: the mask, as fractions of the image.
     median and confidence (mean of the top quarter of (S + 1) / 2) are in units of the
     maps; low and high are their range, equal for a constant map.
@@ -166,16 +165,10 @@ def measure(
     truth = np.ascontiguousarray(truth, np.float32).reshape(len(truth), PIXELS)
     ciou = overlap_with(truth)
     marked = np.count_nonzero(truth, axis=1)
-    rank = np.minimum(
-        PIXELS - marked, PIXELS - 1
-    )  # without ground truth any threshold scores 0
+    rank = np.minimum(PIXELS - marked, PIXELS - 1)  # none marked: any scores 0
     p, low, span = enlarge(maps, protocol)
-    ranked = np.stack(
-        [  # sorted only as far as needed
-            np.partition(row, (HALF, PIXELS - TOP_QUARTER, k))
-            for row, k in zip(p, rank)
-        ]
-    )
+    places = [(HALF, PIXELS - TOP_QUARTER, k) for k in rank]
+    ranked = np.stack([np.partition(row, k) for row, k in zip(p, places)])
     ends = np.array([(np.min(values), np.max(values)) for values in maps], np.float64)
     lively = (ends[:, 1] > ends[:, 0])[:, None]
     if protocol.threshold == "median":
@@ -184,20 +177,20 @@ def measure(
         mask = exceeds((p + 1) / 2, np.full(len(p), 0.5), protocol.strict)
     mask &= lively
     adaptive = exceeds(p, ranked[np.arange(len(p)), rank], strict=False) & lively
-    disc = centre_prior()[0].numpy().reshape(1, PIXELS)
-    order = np.sort(disc[0])
-    half = exceeds(disc, order[[HALF]], protocol.strict)
+    centre = centre_prior()[0].numpy().reshape(1, PIXELS)
+    order = np.sort(centre[0])
+    half = exceeds(centre, order[[HALF]], protocol.strict)
     top = ranked[:, PIXELS - TOP_QUARTER :].mean(1, dtype=np.float64)
+    pixels = protocol.half
+    oracle = np.full(len(p), np.nan) if pixels is None else best(truth, pixels)
     return {
         "ciou": ciou(mask),
         "adaptive": ciou(adaptive),
         "hit": (truth[np.arange(len(p)), p.argmax(1)] > 0) & lively[:, 0],
-        "disc_ciou": ciou(np.broadcast_to(half, p.shape)),
-        "disc_adaptive": ciou(exceeds(disc, order[rank], strict=False)),
-        "disc_hit": truth[:, disc.argmax()] > 0,
-        "ceiling": best(truth, protocol.half)
-        if protocol.half
-        else np.full(len(p), np.nan),
+        "centre_ciou": ciou(np.broadcast_to(half, p.shape)),
+        "centre_adaptive": ciou(exceeds(centre, order[rank], strict=False)),
+        "centre_hit": truth[:, centre.argmax()] > 0,
+        "oracle": oracle,
         "size": truth.sum(1, dtype=np.float64) / PIXELS,
         "covered": np.count_nonzero(mask, axis=1) / PIXELS,
         "median": low + span * ranked[:, HALF],

@@ -12,6 +12,7 @@ sound) under any names, false positives are counted too.
 """
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ import pandas as pd
 
 from sslnb.data.field.annotations import (
     SIZE,
+    Annotation,
     Damage,
     damage,
     read_annotations,
@@ -75,14 +77,14 @@ class Report:
 
 
 def evaluate(
-    maps,
-    annotations,
-    protocol="lvs",
-    negatives=None,
-    threshold=None,
-    resamples=RESAMPLES,
-    seed=0,
-):
+    maps: Mapping[str, np.ndarray],
+    annotations: Mapping[str, Annotation],
+    protocol: str | Protocol = "lvs",
+    negatives: Mapping[str, np.ndarray] | None = None,
+    threshold: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Report:
     """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
 
     protocol: a name in PROTOCOLS, or a Protocol. negatives: maps of pairs without a
@@ -92,14 +94,14 @@ def evaluate(
     ValueError names the clip that cannot be scored, and says what would be right; so
     it does where boxes are not (x0, y0, x1, y1).
     """
-    protocol = _protocol(protocol)
+    chosen = _protocol(protocol)
     refuse_reversed({name: found.boxes for name, found in annotations.items()})
-    names = _matched(maps, annotations, protocol)
+    names = _matched(maps, annotations, chosen)
 
     def found_in(block):
         truth = np.stack([truth_of(annotations[name]).numpy() for name in block])
         return measure(
-            [_read(maps, name, "map", protocol) for name in block], truth, protocol
+            [_read(maps, name, "map", chosen) for name in block], truth, chosen
         )
 
     found = _in_blocks(found_in, names)
@@ -107,14 +109,12 @@ def evaluate(
         {key: np.concatenate([part[key] for part in found]) for key in found[0]},
         index=pd.Index(names, name="clip"),
     ).astype(float)
-    more, extra = _negative_scores(
-        table, negatives, threshold, protocol, resamples, seed
-    )
+    more, extra = _negative_scores(table, negatives, threshold, chosen, resamples, seed)
     scores = mean_scores(_columns(table), resamples, seed) | more
     groups = _groups(table)
     table.insert(0, "group", groups)
     return Report(
-        protocol,
+        chosen,
         scores,
         by_size={
             group: mean_scores(_columns(part), resamples, seed) | {"clips": len(part)}
@@ -152,7 +152,7 @@ def _matched(maps, annotations, protocol):
     alone = [name for name in names if annotations[name].annotators == 1]
     if protocol.consensus and alone:
         raise ValueError(
-            f"protocol {protocol.name} needs truth by several annotators; {alone[0]} "
+            f"protocol {protocol.name} needs boxes of several annotators; {alone[0]} "
             "has one: use lvs"
         )
     return names
@@ -187,13 +187,13 @@ def _columns(table):
 
 
 def _baselines(table):
-    names = {"ciou": "disc_ciou", "adaptive": "disc_adaptive", "hit": "disc_hit"}
-    disc = _columns(pd.DataFrame({key: table[name] for key, name in names.items()}))
-    found = {"centre prior": disc}
-    if table["ceiling"].notna().all():  # a mask of any size has none
+    names = {"ciou": "centre_ciou", "adaptive": "centre_adaptive", "hit": "centre_hit"}
+    centre = _columns(pd.DataFrame({key: table[name] for key, name in names.items()}))
+    found = {"centre prior": centre}
+    if table["oracle"].notna().all():  # a mask of any size has none
         found["oracle"] = {
-            **of_ciou(table["ceiling"].to_numpy()),
-            "mean IoU": table["ceiling"],
+            **of_ciou(table["oracle"].to_numpy()),
+            "mean IoU": table["oracle"],
         }
     return {
         name: {score: float(np.mean(column)) for score, column in columns.items()}
@@ -262,7 +262,7 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
 def _rows(table, annotations):
     """A row for each annotated clip, in their order."""
     rows = table.drop(columns=["low", "high"])
-    rows = rows.rename(columns={"hit": "pointing", "disc_hit": "disc_pointing"})
+    rows = rows.rename(columns={"hit": "pointing", "centre_hit": "centre_pointing"})
     rows = rows.reindex(pd.Index(list(annotations), name="clip"))
     rows.insert(0, "label", [annotation.label for annotation in annotations.values()])
     rows.insert(0, "scored", rows["ciou"].notna())

@@ -36,8 +36,8 @@ def paragraphs(report) -> Iterator[str]:
         f"{covered.mean():.1f} % on average; {(covered == 0).sum():,} are empty, "
         f"{(covered == 100).sum():,} are the whole frame."
     )
-    ceiling = report.baselines.get("oracle", {}).get("cIoU", 1)
-    if report.scores["cIoU"].value > ceiling:
+    bound = report.baselines.get("oracle", {}).get("cIoU", 1)
+    if report.scores["cIoU"].value > bound:
         yield (
             "cIoU exceeds what masks of half the image can reach: the maps have\n"
             "plateaus at their median, so that their masks do not cover half of it."

@@ -188,7 +188,7 @@ def test_scores_are_their_definitions():
     assert found.scores["cIoU"].value == summary["cIoU"]
     assert found.scores["AUC"].value == pytest.approx(summary["AUC"], abs=1e-12)
     assert found.baselines["oracle"]["AUC"] == pytest.approx(
-        auc(table["ceiling"]), abs=1e-12
+        auc(table["oracle"]), abs=1e-12
     )
 
 
@@ -200,9 +200,9 @@ def test_lvs_is_what_the_notebooks_score_soundstamps_with():
     stacked = torch.from_numpy(np.stack(list(maps.values())))
     assert np.abs(table["ciou"] - localise.ciou(stacked, truth).numpy()).max() < 3e-4
     assert (table["pointing"] == localise.peak_hit(stacked, truth).numpy()).all()
-    assert np.abs(table["ceiling"] - localise.oracle(truth).numpy()).max() < 1e-6
+    assert np.abs(table["oracle"] - localise.oracle(truth).numpy()).max() < 1e-6
     disc = localise.ciou(localise.centre_prior(len(truth)), truth)
-    assert np.abs(table["disc_ciou"] - disc.numpy()).max() < 1e-6
+    assert np.abs(table["centre_ciou"] - disc.numpy()).max() < 1e-6
 
 
 def test_the_ceiling_with_votes_is_the_sorted_one():
@@ -229,12 +229,13 @@ def test_the_disc_against_half_a_frame_scores_a_third(name):
     expected = covered / 2 / (0.5 + covered / 2)
     assert found.per_clip["ciou"].tolist() == pytest.approx([expected] * 2, abs=1e-12)
     assert expected == pytest.approx(1 / 3, abs=4e-4)
-    assert found.per_clip["disc_ciou"].tolist() == found.per_clip["ciou"].tolist()
+    assert found.per_clip["centre_ciou"].tolist() == found.per_clip["ciou"].tolist()
     assert (
-        found.per_clip["disc_adaptive"].tolist() == found.per_clip["adaptive"].tolist()
+        found.per_clip["centre_adaptive"].tolist()
+        == found.per_clip["adaptive"].tolist()
     )
     assert found.baselines["centre prior"]["cIoU"] == 0
-    assert found.per_clip["ceiling"].tolist() == pytest.approx([1] * 2, abs=1e-4)
+    assert found.per_clip["oracle"].tolist() == pytest.approx([1] * 2, abs=1e-4)
 
 
 @pytest.mark.parametrize("protocol", EVERY, ids=lambda p: f"{p.name} {p.threshold}")
@@ -262,7 +263,7 @@ def test_a_truth_without_ties_reaches_the_ceiling_and_not_more():
     for name in ("lvs", "ezvsl"):
         found = evaluate(maps, annotations, name, resamples=FEW)
         assert found.per_clip["ciou"].tolist() == pytest.approx(
-            found.per_clip["ceiling"].tolist(), abs=1e-12
+            found.per_clip["oracle"].tolist(), abs=1e-12
         )
         half = metrics.HALF - (name == "lvs")
         assert (found.per_clip["covered"] == half / PIXELS).all()
@@ -334,7 +335,7 @@ def test_a_clip_without_a_box_scores_nothing_and_counts():
     annotations = some_annotations(3) | {"bare": Annotation(())}
     found = evaluate(some_maps(annotations), annotations, resamples=FEW)
     row = found.per_clip.loc["bare"]
-    assert (row["ciou"], row["adaptive"], row["pointing"], row["ceiling"]) == (
+    assert (row["ciou"], row["adaptive"], row["pointing"], row["oracle"]) == (
         0,
         0,
         0,
@@ -394,7 +395,7 @@ def test_disc_and_ceiling_of_vgg_ss():
     assert (len(table), table["scored"].sum()) == (5158, 5158)
     boxed = table[table["group"] != "no box"]
     assert len(boxed) == 5156
-    assert round(100 * (boxed["disc_ciou"] >= 0.5).mean(), 2) == 33.96
+    assert round(100 * (boxed["centre_ciou"] >= 0.5).mean(), 2) == 33.96
     # the disc as a map of 56 × 56 is nearly the disc itself
     assert found.scores["cIoU"].value == pytest.approx(0.3395, abs=0.004)
     assert found.scores["cIoU"].low < 0.3395 < found.scores["cIoU"].high
@@ -699,7 +700,7 @@ def flat(count):
         ),
         (
             lambda a, m: evaluate(m, a, "flickr"),
-            "flickr needs truth by .*clip0 has one",
+            "flickr needs boxes of .*clip0 has one",
         ),
         (
             lambda a, m: evaluate({n: 30 * v for n, v in m.items()}, a, "slavc"),
@@ -861,7 +862,7 @@ def test_median_is_slavcs_other_threshold(files, capsys):
         (["--out", "nowhere/table.csv"], "there is no folder nowhere", 1),
         (["--threshold", "0.3"], "threshold is for negatives alone", 1),
         (["--negatives", "none.npz"], "none.npz", 1),
-        (["--protocol", "flickr"], "needs truth by several annotators", 1),
+        (["--protocol", "flickr"], "needs boxes of several annotators", 1),
     ],
 )
 def test_what_the_command_cannot_do_ends_it_with_one_line(

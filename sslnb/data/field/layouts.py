@@ -28,7 +28,7 @@ class Layout:
     """Where the clips of a folder lie.
 
     frames, audio: subfolders. annotations: the file or folder of them, beside these.
-    picture: the file name of the frame, where each clip has a folder of frames. nested:
+    frame: the file name of the frame, where each clip has a folder of frames. nested:
     clips may lie in subfolders, and folders of frames then end in `.mp4`. needed: the
     layout is recognised only where the annotations exist.
     """
@@ -38,7 +38,7 @@ class Layout:
     frames: str
     audio: str
     annotations: str | None = None
-    picture: str | None = None
+    frame: str | None = None
     nested: bool = False
     needed: bool = False
 
@@ -56,7 +56,7 @@ LAYOUTS = (
         "total_video_frames/<clip>/125.jpg, total_video_3s_audio/<clip>.wav",
         "total_video_frames",
         "total_video_3s_audio",
-        picture="125.jpg",
+        frame="125.jpg",
     ),
     Layout(
         "the release's test clips",
@@ -79,7 +79,7 @@ LAYOUTS = (
         "frames",
         "mp3",
         "Annotations",
-        picture="00000003.jpg",
+        frame="00000003.jpg",
         nested=True,
     ),
     Layout(
@@ -242,7 +242,7 @@ def _index(root, layout):
 
 def _scan(folder, layout, suffixes, found):
     """Add the files of a folder to {clip: path}; directories are read, files are not."""
-    picture = layout.picture if suffixes is FRAMES else None
+    frame = layout.frame if suffixes is FRAMES else None
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()
@@ -250,8 +250,8 @@ def _scan(folder, layout, suffixes, found):
                 continue
             if suffix in suffixes:
                 _add(found, clip_name(entry.name), entry.path, suffixes)
-            elif picture and suffix == (".mp4" if layout.nested else ""):
-                path = os.path.join(entry.path, picture)
+            elif frame and suffix == (".mp4" if layout.nested else ""):
+                path = os.path.join(entry.path, frame)
                 _add(found, clip_name(entry.name), path, suffixes)
             elif layout.nested and entry.is_dir(follow_symlinks=False):
                 _scan(entry.path, layout, suffixes, found)
