@@ -84,9 +84,8 @@ def train(
             load_state(folder, config, seen, state)
         if compiled:
             compile_encoders(state.model)
-        torch.backends.cudnn.benchmark = (
-            True  # shapes stay the same: the fastest kernels
-        )
+        # shapes stay the same, so that the fastest kernels are worth finding
+        torch.backends.cudnn.benchmark = True
         branches = parallel.data_parallel(Branches(state.model, config.precision))
         feed = Feed(clips, state.model.config.audio, device, threads)
         save = partial(save_state, folder, config, seen, state)
@@ -104,6 +103,7 @@ def train_epochs(config, state, branches, feed, val, save, progress):
         strength = strength_at(config, epoch)  # of T_app and T_mask
         generator = torch.Generator(device).manual_seed(epoch_seed(config, epoch))
         batches = shuffled_batches(config, epoch, len(feed))
+        steps = len(batches) * config.epochs
         local = [index[parallel.local_slice(len(index))] for index in batches]
         with EpochReport(config, epoch, len(batches), feed) as report:
             alpha, similar = similar_sounds(config, epoch, state.model, feed)  # T_mix
@@ -119,9 +119,7 @@ def train_epochs(config, state, branches, feed, val, save, progress):
                 )  # T_app, T_geo, T_mask: figure 2
                 loss, terms = total_loss(branches, config, views)  # eq. 11
                 report.add(loss, terms, len(batch))
-                rate = learning_rate_at(
-                    config, report.step, len(batches) * config.epochs
-                )
+                rate = learning_rate_at(config, report.step, steps)
                 state.update(loss, rate)  # backward, and one step of Adam
             metrics = report.means()
             if parallel.is_main():
