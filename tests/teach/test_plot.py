@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sslnb.data import soundstamps
-from sslnb.data.media import LAPTOP_AUDIO
+from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
 from sslnb.teach import plot
 
 
@@ -77,6 +77,41 @@ def test_the_dots_on_mel_triangles_are_the_weights_of_bins():
     assert list(dots.get_ydata()) == [0.5, 1, 0.5]
 
 
+def test_scenes_stand_above_their_splits():
+    many = [soundstamps.compose("val", 0, k, 16) for k in range(2)]
+    figure = plot.scenes(many, ["val", "val"])
+    for ax, scene in zip(figure.axes, many):
+        assert ax.get_title().startswith("♪ " + scene.class_name.replace("_", " "))
+        assert ax.get_xlabel() == "split: val"
+    with pytest.raises(ValueError):
+        plot.scenes(many, ["val"])
+
+
+def test_the_ground_truth_shows_what_sounds_and_nothing_else():
+    scene = soundstamps.compose("train", 0, 273, 224)
+    alone = np.asarray(plot.ground_truth(scene).axes[2].images[0].get_array())
+    assert np.array_equal(alone[scene.mask], scene.image[scene.mask])
+    assert (alone[~scene.mask] == 235).all()
+
+
+def test_cutouts_of_one_name_stand_in_one_column():
+    images = {name: Image.new("RGBA", (9, 9), name) for name in ("red", "blue")}
+    rows = {"train": images, "unseen": dict(reversed(images.items()))}
+    axes = plot.cutouts(rows, size=9).axes
+    assert [ax.get_title() for ax in axes] == ["red", "blue", "", ""]
+    shown = [np.asarray(ax.images[0].get_array()) for ax in axes]
+    assert np.array_equal(shown[0], shown[2]) and np.array_equal(shown[1], shown[3])
+
+
+def test_each_spectrogram_is_shown_over_the_seconds_of_its_settings():
+    few, many = torch.rand(1, 64, 120), torch.rand(1, 257, 670)
+    figure = plot.by_settings(
+        {"here": (few, LAPTOP_AUDIO, "A"), "release": (many, RELEASE_AUDIO, "dB")}
+    )
+    assert [ax.get_xlim()[1] for ax in figure.axes[:2]] == [3, 10]
+    assert figure.axes[1].get_title() == "release: 10 s, 257 bands to 8 kHz"
+
+
 # --- notebook 02 ------------------------------------------------------------
 
 
@@ -142,6 +177,27 @@ def test_what_a_query_found_is_marked_right_or_wrong():
     assert [ax.get_title() for ax in axes] == [
         f"{mark} {name}" for mark, name in zip("♪✓✗", names)
     ]
+
+
+def test_a_list_is_scored_up_to_each_of_its_items():
+    many = [soundstamps.compose("val", 0, k, 16) for k in range(4)]
+    figure = plot.scored_list(many, [False, True, True])
+    assert [ax.get_xlabel() for ax in figure.axes] == [
+        "",
+        "A@1 = 0\nP@1 = 0.00",
+        "A@2 = 1\nP@2 = 0.50",
+        "A@3 = 1\nP@3 = 0.67",
+    ]
+
+
+def test_each_list_is_a_row_of_its_part():
+    many = [soundstamps.compose("val", 0, k, 16) for k in range(3)]
+    lists = {"test, own out": (many, [True, True]), "open": (many, [False, True])}
+    figure = plot.ranked_lists({"(a)": lists, "(b)": {"open": lists["open"]}})
+    assert [len(part.axes) for part in figure.subfigs] == [6, 3]
+    marks = [ax.get_title()[0] for ax in figure.axes]
+    assert "".join(marks) == "♪✓✓♪✗✓♪✗✓"
+    assert figure.axes[0].get_ylabel() == "test,\nown out"
 
 
 def test_neighbours_show_the_means_that_they_were_given():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sslnb.data import soundstamps
 from sslnb.retrieve import retrieval_scores
 from sslnb.teach import retrieval
 
@@ -27,6 +28,15 @@ def lists_of(similarity, query, gallery, leave_out):
         left.sort(key=lambda j: -row[j])
         lists.append([int(gallery[j] == name) for j in left])
     return lists
+
+
+def test_excerpts_of_one_file_are_of_one_recording():
+    many = [soundstamps.compose("open", 0, k, 8) for k in range(40)]
+    found = retrieval.recordings(many)
+    assert all(
+        name.startswith(x.class_name.replace("_", " ")) for name, x in zip(found, many)
+    )
+    assert len(set(zip(found, [x.sound for x in many]))) == len({x.sound for x in many})
 
 
 def test_hits_are_those_of_a_loop():

@@ -3,7 +3,7 @@
 Functions that are given axes draw on them; the others return a Figure. Only `show` and
 `show_photos` display one.
 
-    >>> figure = plot.scenes(list_of_scenes)
+    >>> figure = plot.scenes(list_of_scenes, their_splits)
     >>> plot.show(figure, alt="Eight scenes with the box of what sounds")
 """
 
@@ -50,10 +50,13 @@ from sslnb.teach.plot.base import (
 )
 from sslnb.teach.plot.data import (
     against_chance,
+    by_settings,
     centres,
     clip,
     close_ups,
     colored,
+    cutouts,
+    ground_truth,
     mel_scale,
     on_grey,
     over_time,
@@ -78,5 +81,7 @@ from sslnb.teach.plot.retrieval import (
     neighbours,
     principal,
     ranked,
+    ranked_lists,
+    scored_list,
 )
 from sslnb.teach.plot.training import curves

@@ -16,18 +16,23 @@ from sslnb.teach.plot.base import (
     PALETTE,
     Array,
     grid,
+    image_row,
     show_image,
     show_spectrogram,
 )
 
 
-def scenes(many: Sequence[Scene], columns: int = 4, title: str = "") -> Figure:
-    """SoundStamps scenes, with the box of the sounding object and all objects' names."""
+def scenes(many: Sequence[Scene], splits: Sequence[str], columns: int = 4) -> Figure:
+    """SoundStamps scenes, with the box of the sounding object and all objects' names.
+
+    splits: the split of each, which is written below it.
+    """
     figure, axes = grid(len(many), columns)
-    for ax, scene in zip(axes, many):
-        silent = f"\nsilent: {', '.join(scene.silent)}" if scene.silent else "\nalone"
-        show_image(ax, scene.image, f"♪ {scene.class_name}{silent}", scene.boxes)
-    figure.suptitle(title)
+    for ax, scene, split in zip(axes, many, splits, strict=True):
+        silent = f"silent: {', '.join(scene.silent)}" if scene.silent else "alone"
+        title = f"♪ {scene.class_name}\n{silent}".replace("_", " ")
+        show_image(ax, scene.image, title, scene.boxes)
+        ax.set_xlabel(f"split: {split}", color="0.4")
     return figure
 
 
@@ -79,6 +84,31 @@ def colored(masks: Sequence[np.ndarray]) -> np.ndarray:
     for mask, color in zip(masks, PALETTE):
         pixels[mask] = np.round(255 * np.array(to_rgba(color)[:3]))
     return pixels
+
+
+def ground_truth(scene: Scene) -> Figure:
+    """A scene of 224 pixels, its objects' visible masks, what sounds alone in its box."""
+    truth = f"ground truth: {scene.class_name}".replace("_", " ")
+    panels = {
+        "the image": scene.image,
+        "all visible masks": colored(scene.objects),
+        truth: np.where(scene.mask[:, :, None], scene.image, np.uint8(235)),
+    }
+    return image_row(panels, 2.9, {truth: scene.boxes})
+
+
+def cutouts(rows: dict[str, dict[str, Image.Image]], size: int = 90) -> Figure:
+    """Rows {label: {name: transparent image}} of the same names, written above the first."""
+    first, *_ = rows.values()
+    figure, axes = plt.subplots(
+        len(rows), len(first), figsize=(11, 1.25 * len(rows)), squeeze=False
+    )
+    for row, (label, images) in zip(axes, rows.items()):
+        for ax, name in zip(row, first):
+            title = name.replace("_", "\n") if images is first else ""
+            show_image(ax, on_grey(images[name], size), title)
+        row[0].set_ylabel(label)
+    return figure
 
 
 def on_grey(image: Image.Image, size: int) -> np.ndarray:
@@ -212,4 +242,15 @@ def over_time(
         )
         ax.set(title=title, xlabel="time (s)", ylabel=label)
         figure.colorbar(image, ax=ax, label=unit)
+    return figure
+
+
+def by_settings(values: dict[str, tuple[Array, AudioConfig, str]]) -> Figure:
+    """Spectrograms under different settings: {name: ((1, F, T), settings, unit)}."""
+    widths = [config.seconds**0.5 for _, config, _ in values.values()]
+    figure, axes = plt.subplots(1, len(values), figsize=(10, 3), width_ratios=widths)
+    for ax, (name, (x, config, unit)) in zip(axes, values.items()):
+        top = f"{config.n_mels} bands to {config.f_max / 1000:g} kHz"
+        title = f"{name}: {config.seconds:g} s, {top}"
+        figure.colorbar(show_spectrogram(ax, x, config, title), ax=ax, label=unit)
     return figure

@@ -1,6 +1,6 @@
 """Figures of notebook 07: ranked lists, chance and the modality gap."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ from sslnb.teach.plot.base import (
 
 
 def ranked(
-    axes: Sequence[Axes], scenes: Sequence[Scene], right: Sequence[bool]
+    axes: Iterable[Axes], scenes: Sequence[Scene], right: Sequence[bool]
 ) -> None:
     """A query and what it finds, best first: each found scene marked right or wrong.
 
@@ -39,6 +39,36 @@ def ranked(
         ax.set_title(title, fontsize=10, color=color)
         for spine in ax.spines.values():
             spine.set(visible=True, color=color, linewidth=3)
+
+
+def scored_list(scenes: Sequence[Scene], right: Sequence[bool]) -> Figure:
+    """`ranked` in a row, with A@K and P@K of the list up to each item below it."""
+    figure, axes = grid(len(scenes), columns=len(scenes), size=1.5, aspect=1.6)
+    ranked(axes, scenes, right)
+    for k, ax in enumerate(axes[1:], start=1):
+        some, fraction = max(right[:k]), sum(right[:k]) / k
+        ax.set_xlabel(f"A@{k} = {some:d}\nP@{k} = {fraction:.2f}")
+    return figure
+
+
+def ranked_lists(
+    parts: dict[str, dict[str, tuple[Sequence[Scene], Sequence[bool]]]],
+) -> Figure:
+    """Parts with a title, of named lists: {title: {name: (scenes, right)}}.
+
+    A list is a row, as `ranked` draws it.
+    """
+    rows = sum(map(len, parts.values()))
+    figure = plt.figure(figsize=(8.6, 1.7 * rows + 0.2))
+    subfigures: Any = figure.subfigures(len(parts), squeeze=False)
+    for part, (title, lists) in zip(subfigures[:, 0], parts.items()):
+        part.suptitle(title)
+        width = max(len(scenes) for scenes, _ in lists.values())
+        axes = part.subplots(len(lists), width, squeeze=False)
+        for row, (name, (scenes, right)) in zip(axes, lists.items()):
+            ranked(row, scenes, right)
+            row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=9)
+    return figure
 
 
 def neighbours(
