@@ -17,7 +17,7 @@ import csv
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -397,3 +397,13 @@ def compose_many(
             lambda index: compose(split, seed, index, size), range(start, start + count)
         )
         return list(progress(scenes))
+
+
+def origins(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
+    """Class and recording (N,) of what sounds in each of N scenes, as names.
+
+    Excerpts of one recording, and single notes from one, have the same name.
+    """
+    names = {x["file"]: f"{x['class']} {x['recording']}" for x in table("sounds")}
+    recordings = [names[scene.sound] for scene in scenes]
+    return np.array([scene.class_name for scene in scenes]), np.array(recordings)

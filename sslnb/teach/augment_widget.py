@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from IPython.display import Audio
+from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from sslnb import augment
@@ -92,10 +93,17 @@ def draw_settings(
 def to_draws(
     settings: Mapping[str, Any], config: AudioConfig = LAPTOP_AUDIO
 ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor], float]:
-    """The draws of a batch of one that the settings stand for.
+    """The draws of a batch of one that the settings stand for; not given: unchanged.
 
     They are those of Appearance, Geometric (1, 2, 3) and Mask, and eq. 4's α.
+    ValueError for settings that AS_IT_IS does not have.
     """
+    unknown = set(settings) - set(AS_IT_IS)
+    if unknown:
+        raise ValueError(
+            f"unknown settings {sorted(unknown)}; need some of {', '.join(AS_IT_IS)}"
+        )
+    settings = {**AS_IT_IS, **settings}
     names = ("brightness", "contrast", "saturation", "hue", "grey", "sigma")
     look = {name: torch.tensor([settings[name]]) for name in names}
     side = torch.tensor([settings["side"]])
@@ -113,12 +121,7 @@ def to_draws(
 
 def appear(image: Tensor, **settings: Any) -> Tensor:
     """An image (3, S, S) in [0, 1] after T_app; settings that are not given: unchanged."""
-    unknown = set(settings) - set(AS_IT_IS)
-    if unknown:
-        raise ValueError(
-            f"unknown settings {sorted(unknown)}; need some of {', '.join(AS_IT_IS)}"
-        )
-    look = to_draws(AS_IT_IS | settings)[0]
+    look = to_draws(settings)[0]
     return augment.apply_appearance(image[None], look)[0]
 
 
@@ -142,6 +145,23 @@ def apply_settings(
     sound = augment.mix(sound[None], similar[None], alpha)
     sound = augment.apply_mask(sound, bands, config.silence)
     return image[0], augment.warp(plot.chequer(CELLS)[None], theta)[0], sound[0]
+
+
+def before_and_after(
+    settings: Mapping[str, Any],
+    image: Tensor,
+    sound: Tensor,
+    similar: Tensor,
+    config: AudioConfig = LAPTOP_AUDIO,
+    figure: Figure | None = None,
+) -> Figure:
+    """`plot.augmented` of a clip under some settings, as the widget shows it.
+
+    The arguments are those of `apply_settings`; a given figure is updated.
+    """
+    after, response, heard = apply_settings(settings, image, sound, similar, config)
+    theta = to_draws(settings, config)[1][0]
+    return plot.augmented(image, after, response, sound, heard, theta, config, figure)
 
 
 def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
@@ -225,27 +245,21 @@ def augmentations(
     def settings():
         return {name: control.value for name, control in sliders.items()}
 
-    def state():
-        """The arguments of `plot.augmented` for the current settings."""
-        n, now = clip.value, settings()
-        image, sound = clips.images[n] / 255, sounds[n]
-        image_2, chequer, sound_2 = apply_settings(
-            now, image, sound, sounds[similar[n]], config
-        )
-        theta = to_draws(now, config)[1][0]
-        return image, image_2, chequer, sound, sound_2, theta, config
+    def draw_figure(figure=None):
+        n = clip.value
+        image, sound, other = clips.images[n] / 255, sounds[n], sounds[similar[n]]
+        return before_and_after(settings(), image, sound, other, config, figure)
 
-    figure = plot.augmented(*state())
+    figure = draw_figure()
     plot.freeze_layout(figure)
     plt.close(figure)
     width, height = figure.canvas.get_width_height()
     view = ipywidgets.Image(format="png", width=width, height=height)
 
     def render(_=None):
-        shown = state()
-        plot.augmented(*shown, figure)
-        view.value = plot.png(plot.drawn(figure))
-        in_frame = augment.warp(torch.ones(1, CELLS, CELLS), shown[-2][None]).mean()
+        view.value = plot.png(plot.drawn(draw_figure(figure)))
+        theta = to_draws(settings(), config)[1]
+        in_frame = augment.warp(torch.ones(1, CELLS, CELLS), theta).mean()
         n = clip.value
         status.value = (
             f"♪ {clips.labels[n]}, mixed with clip {similar[n]} "

@@ -598,6 +598,18 @@ def test_above_the_cutoff_every_clip_is_the_same_noise():
             assert power.mean() == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize("split", ["train", "wild"])
+def test_origins_name_class_and_recording_of_what_sounds(split):
+    scenes = soundstamps.compose_many(split, 0, 12, 8)
+    labels, recordings = soundstamps.origins(scenes)
+    assert list(labels) == [scene.class_name for scene in scenes]
+    takes = soundstamps._recordings(split)
+    for scene, name in zip(scenes, recordings, strict=True):
+        class_name, take = name.split(" ")
+        assert scene.sound in takes[class_name][take]
+        assert class_name == scene.class_name
+
+
 def test_gain_and_offset_differ_between_clips_of_one_recording(many):
     peaks = {}
     for scene, _ in many:

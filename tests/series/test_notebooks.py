@@ -36,13 +36,14 @@ APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ip
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {
+    "02_augmentations": {"scenes": 40, "size": 96, "cells": 7, "seed": 3},
     "05_training": {
         "scenes": 64,
         "epochs": 1,
         "val_scenes": 50,
         "scored": 50,
         "seed": 3,
-    }
+    },
 }
 
 

@@ -147,12 +147,53 @@ def test_spectrograms_share_one_colour_scale():
     }
     for figure in (
         plot.spectrograms(panels, LAPTOP_AUDIO, high=0.9),
-        plot.images_and_sounds({}, panels, LAPTOP_AUDIO),
+        plot.panels(panels, LAPTOP_AUDIO, high=0.9),
     ):
         (low, high), (other_low, other_high) = (
             ax.images[0].get_clim() for ax in figure.axes
         )
         assert low == other_low == LAPTOP_AUDIO.silence and high == other_high
+
+
+def test_panels_tell_images_maps_and_spectrograms_apart():
+    shown = {
+        "image": torch.rand(3, 8, 8),
+        "map": torch.rand(4, 5),
+        "sound": torch.rand(1, 8, 9),
+    }
+    figure = plot.panels(shown, LAPTOP_AUDIO, columns=2)
+    found = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    wanted = (shown["image"].permute(1, 2, 0), shown["map"], shown["sound"][0])
+    for got, right in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(got, right)
+    assert [ax.get_title() for ax in figure.axes] == list(shown)
+
+
+def test_partners_stand_below_their_clips_even_where_two_share_one():
+    sounds, labels = torch.rand(4, 1, 8, 9), list("abcd")
+    rows = {"clip": [3, 1], "similar:": [0, 0]}
+    axes = plot.partners(rows, sounds, labels, LAPTOP_AUDIO).axes
+    titles = ["clip 3, d", "clip 1, b", "similar: 0, a", "similar: 0, a"]
+    assert [ax.get_title() for ax in axes] == titles
+    for ax, n in zip(axes, (3, 1, 0, 0)):
+        np.testing.assert_allclose(ax.images[0].get_array(), sounds[n, 0])
+    with pytest.raises(ValueError):
+        plot.partners({"a": [0], "b": [1, 2]}, sounds, labels, LAPTOP_AUDIO)
+
+
+def test_three_fills_have_their_bands_and_units():
+    decibels, scaled = torch.rand(1, 257, 9) - 100, torch.rand(1, 64, 9)
+    figure = plot.three_fills(decibels, decibels, scaled, 3.0)
+    tops = [ax.images[0].get_extent()[3] for ax in figure.axes[:3]]
+    assert tops == [257, 257, 64]
+    assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["dB", "dB", "scaled"]
+
+
+def test_a_test_pattern_stays_sharp_at_half_its_size():
+    pattern = plot.chequer(12)
+    small = torch.nn.functional.avg_pool2d(pattern[None], 2)[0]
+    assert torch.equal(small.unique(), pattern.unique())
+    assert (pattern == 1).nonzero().amax(0).tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("degrees", [10, 30, 45])

@@ -33,6 +33,7 @@ from sslnb.teach.augment_widget import (
     appear,
     apply_settings,
     augmentations,
+    before_and_after,
     draw_settings,
     to_draws,
 )
@@ -344,3 +345,27 @@ def test_appear_applies_what_it_is_given_and_nothing_else():
     torch.testing.assert_close(appear(image, brightness=0.5), image / 2)
     with pytest.raises(ValueError, match=r"unknown settings .*brightnes"):
         appear(image, brightnes=0.5)
+
+
+def test_settings_that_are_not_given_change_nothing():
+    clips = make_clips(2)
+    image, sounds = clips.images[0] / 255, spectrogram(clips.waves)
+    some = dict(angle=20.0, alpha=0.3)
+    found = apply_settings(some, image, sounds[0], sounds[1])
+    right = apply_settings(AS_IT_IS | some, image, sounds[0], sounds[1])
+    assert all(torch.equal(a, b) for a, b in zip(found, right))
+    with pytest.raises(ValueError, match=r"unknown settings .*angel"):
+        to_draws({"angel": 20.0})
+
+
+def test_before_and_after_are_what_the_widget_shows(shared, box):
+    clips, _ = shared
+    sounds = spectrogram(clips.waves)
+    some = dict(shrink=True, angle=40.0, alpha=0.3)
+    for name, value in some.items():
+        box.controls[name].value = value
+    image, sound, similar = clips.images[0] / 255, sounds[0], sounds[3]
+    still = before_and_after(some, image, sound, similar)
+    for ax, right in zip(still.axes, shown(box), strict=True):
+        np.testing.assert_allclose(ax.images[0].get_array(), right, atol=1e-5)
+    plt.close(still)

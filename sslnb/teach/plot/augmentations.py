@@ -1,6 +1,6 @@
 """Figures of notebook 02: transforms of images, maps and spectrograms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,11 +26,12 @@ from sslnb.teach.plot.base import (
     show_spectrogram,
     to_pixels,
 )
+from sslnb.teach.plot.data import over_time
 
 
 def chequer(cells: int) -> Tensor:
-    """A test pattern (cells, cells): 4 × 4 squares, with a bright one at the upper left."""
-    size = max(cells // 4, 1)
+    """A test pattern (cells, cells): 3 × 3 squares, with a bright one at the upper left."""
+    size = max(cells // 3, 1)
     row = torch.arange(cells) // size
     values = 0.25 + 0.35 * ((row[:, None] + row) % 2)
     values[:size, :size] = 1
@@ -81,7 +82,7 @@ def augmented(
         axes = figure.subplot_mosaic("AABBCC;DDDEEE", height_ratios=(1.3, 1))
         show_image(axes["A"], panels[0], "image; outlined: what $T_{geo}$ shows")
         show_image(axes["B"], panels[1], "image: $T_{app}$, then $T_{geo}$")
-        show_map(axes["C"], panels[2], "a test map (bright: upper left): $T_{geo}$")
+        show_map(axes["C"], panels[2], "test map: $T_{geo}$")
         show_spectrogram(axes["D"], panels[3], config, "spectrogram of the sound")
         show_spectrogram(
             axes["E"], panels[4], config, "spectrogram: $T_{mix}$, then $T_{mask}$"
@@ -205,17 +206,61 @@ def out_of_frame(
     return figure
 
 
-def images_and_sounds(
-    images: dict[str, Array],
-    sounds: dict[str, Array],
+def panels(
+    shown: Mapping[str, Tensor],
     config: AudioConfig,
     columns: int = 4,
+    high: float = 1.1,
 ) -> Figure:
-    """Rows of images {title: (3, S, S)} or maps (h, w) over rows of spectrograms."""
-    figure, axes = grid(len(images) + len(sounds), columns, size=2.5, aspect=0.92)
-    for ax, (title, image) in zip(axes, images.items()):
-        (show_map if image.ndim == 2 else show_image)(ax, image, title)
-    for ax, (title, values) in zip(axes[len(images) :], sounds.items()):
-        drawn = show_spectrogram(ax, values, config, title)
+    """Images (3, S, S), maps (h, w) and spectrograms (1, F, T) by their titles.
+
+    Spectrograms are coloured from silence to `high`.
+    """
+    figure, axes = grid(len(shown), columns, size=2.5, aspect=0.92)
+    for ax, (title, values) in zip(axes, shown.items()):
+        if values.ndim == 2:
+            show_map(ax, values, title)
+        elif len(values) == 3:
+            show_image(ax, values, title)
+        else:
+            drawn = show_spectrogram(ax, values, config, title)
+            drawn.set_clim(config.silence, high)
+    return figure
+
+
+def partners(
+    rows: Mapping[str, Sequence[int]],
+    sounds: Tensor,
+    labels: Sequence[str],
+    config: AudioConfig,
+) -> Figure:
+    """Rows {name: indices} of the spectrograms `sounds` (N, 1, F, T), named by labels."""
+    (columns,) = {len(row) for row in rows.values()}
+    figure, axes = grid(columns * len(rows), columns, size=3.5, aspect=0.62)
+    places = [(name, n) for name, row in rows.items() for n in row]
+    for ax, (name, n) in zip(axes, places):
+        drawn = show_spectrogram(ax, sounds[n], config, f"{name} {n}, {labels[n]}")
         drawn.set_clim(config.silence, 1.1)
     return figure
+
+
+def three_fills(
+    zeros: Tensor, silence: Tensor, scaled: Tensor, seconds: float
+) -> Figure:
+    """Spectrograms (1, F, T) of one sound, a band masked by what may be silence.
+
+    zeros and silence are in decibels, masked with 0 and with −100; scaled is masked
+    with 0.
+    """
+    titles = {
+        "in dB, filled with 0: loud!": (zeros, "dB"),
+        "in dB, filled with −100": (silence, "dB"),
+        "scaled, filled with 0": (scaled, "scaled"),
+    }
+    return over_time(
+        {
+            title: (values[0], values.shape[1], "mel band", unit)
+            for title, (values, unit) in titles.items()
+        },
+        seconds,
+    )

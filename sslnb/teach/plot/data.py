@@ -234,7 +234,7 @@ def over_time(
     figure, axes = plt.subplots(1, len(values), figsize=(11, 3))
     for ax, (title, (image, top, label, unit)) in zip(axes, values.items()):
         image = ax.imshow(
-            image,
+            np.asarray(image),
             origin="lower",
             aspect="auto",
             cmap="magma",
