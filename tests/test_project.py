@@ -327,10 +327,12 @@ def test_names_relied_on_keep_their_parameters(name):
 def test_every_file_of_the_data_has_a_licence():
     data = ROOT / "data" / "soundstamps"
     rows = {}
-    for name in ("photos", "sounds", "backgrounds", "wild"):
+    for name in ("photos", "sounds", "backgrounds", "frames", "wild"):
         with open(data / f"{name}.tsv", newline="", encoding="utf-8") as file:
             rows |= {row["file"]: row for row in csv.DictReader(file, delimiter="\t")}
     files = {str(path.relative_to(data)) for path in tracked() if data in path.parents}
-    files -= {f"{name}.tsv" for name in ("photos", "sounds", "backgrounds", "wild")}
+    files -= {
+        f"{name}.tsv" for name in ("photos", "sounds", "backgrounds", "frames", "wild")
+    }
     assert files == set(rows)
     assert all(row["licence"].strip() for row in rows.values())

@@ -13,7 +13,7 @@ def default(text: str) -> Parameter:
 
 
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-Split = Literal["train", "val", "test", "unseen", "open", "wild"]
+Split = Literal["train", "ladder", "frames", "val", "test", "unseen", "open", "wild"]
 
 Seed = Annotated[int, Parameter(help="of everything random")]
 Workers = Annotated[

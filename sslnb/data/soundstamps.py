@@ -11,12 +11,17 @@ the same in every process and on every machine, and its ground truth is exact.
 
 Sizes of objects follow VGG-SS. All objects of a scene are drawn alike, so that
 neither size, place nor order tells which of them sounds: only the sound does.
+
+Scenes of `frames` and `wild` are ordinary photographs: crops to train on, as frames of
+a video would be, and other photographs to test on. `ladder` is `train` with those
+classes alone that have several recordings there, and others held out.
 """
 
 import csv
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +35,8 @@ from PIL import Image, ImageFilter, ImageOps
 from sslnb.files import DATA
 
 ROOT = DATA / "soundstamps"
-SPLITS = ("train", "val", "test", "unseen", "open", "wild")
+SPLITS = ("train", "ladder", "frames", "val", "test", "unseen", "open", "wild")
+TABLES = ("photos", "sounds", "backgrounds", "frames", "wild")
 RATE = 16_000  # Hz
 SECONDS = 3
 CANVAS = 224  # scenes are composed, and their ground truth given, at this size
@@ -57,6 +63,7 @@ CROWDED = 0.75  # scenes above this quantile of size hold one object only
 SILENT = (0, 0, 0, 1, 1, 2)  # silent objects of the others, drawn evenly
 LONGEST = 2.0  # an object's longer side in frames: at least half is in view
 HIDDEN = 0.35  # at most this fraction of an object's box lies behind any other
+VISIBLE = 0.2  # a box counts where at least this fraction of it is in the crop
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Scene:
 
 @lru_cache
 def table(name: str, root: Path = ROOT) -> list[dict[str, str]]:
-    """Rows of one of the tables: photos, sounds, backgrounds or wild."""
+    """Rows of one of TABLES."""
     path = Path(root) / f"{name}.tsv"
     if not path.exists():
         raise FileNotFoundError(
@@ -96,8 +103,8 @@ def table(name: str, root: Path = ROOT) -> list[dict[str, str]]:
 
 def classes(split: str = "train") -> list[str]:
     """Sorted names of the classes that sound in a split."""
-    source = "wild" if check_split(split) == "wild" else "photos"
-    return sorted({row["class"] for row in table(source) if _in(row, split)})
+    name = split if check_split(split) in ("frames", "wild") else "photos"
+    return sorted({row["class"] for row in table(name) if _in(row, split)})
 
 
 def check_split(split: str) -> str:
@@ -108,9 +115,22 @@ def check_split(split: str) -> str:
 
 
 def _in(row, split):
-    """val and test show the objects and recordings of train in new scenes."""
-    owner = "train" if split in ("val", "test") else split
-    return split == "wild" or row["split"] == owner
+    """ladder, frames, val and test have the objects or recordings of train."""
+    owner = "train" if split in ("ladder", "frames", "val", "test") else split
+    if split == "ladder" and row["class"] not in several():
+        return False
+    return row.get("split", owner) == owner
+
+
+@lru_cache
+def several() -> frozenset[str]:
+    """Classes with two recordings or more in training, and others that are held out."""
+    takes: dict[str, set] = {"train": set(), "unseen": set()}
+    for row in table("sounds"):
+        takes.setdefault(row["split"], set()).add((row["class"], row["recording"]))
+    trained = Counter(name for name, _ in takes["train"])
+    held_out = {name for name, _ in takes["unseen"]}
+    return frozenset(name for name in held_out if trained[name] > 1)
 
 
 @lru_cache
@@ -124,18 +144,22 @@ def _photos(split):
 
 @lru_cache
 def _recordings(split):
-    """class -> recording -> files: a recording is drawn first, then its note."""
+    """class -> recording -> files: a recording is drawn first, then its note.
+
+    Of wild, those that are not in training, where a class has any.
+    """
     recordings = {}
     for row in table("sounds"):
-        if _in(row, split):
+        if row["split"] != "train" if split == "wild" else _in(row, split):
             takes = recordings.setdefault(row["class"], {})
             takes.setdefault(row["recording"], []).append(row["file"])
-    return recordings
+    return _recordings("train") | recordings if split == "wild" else recordings
 
 
 @lru_cache
 def _backgrounds(split):
-    return [row["file"] for row in table("backgrounds") if row["split"] == split]
+    owner = "train" if split == "ladder" else split
+    return [row["file"] for row in table("backgrounds") if row["split"] == owner]
 
 
 def _open_image(name):
@@ -328,10 +352,14 @@ def compose(split: str, seed: int, index: int, size: int) -> Scene:
     if seed < 0 or index < 0 or size < 8:
         raise ValueError(f"seed {seed}, index {index} must be ≥ 0, size {size} ≥ 8")
     rng = random.Random(f"SoundStamps/{split}/{seed}/{index}")
-    return (_compose_wild if split == "wild" else _compose)(rng, split, index, size)
+    if split == "wild":
+        return _compose_wild(rng, index, size)
+    if split == "frames":
+        return _compose_frame(rng, size)
+    return _compose(rng, split, size)
 
 
-def _compose(rng, split, index, size):
+def _compose(rng, split, size):
     layout = _layout(rng, split)
     background = rng.choice(_backgrounds(split))
     canvas = _crop_square(rng, _background(background))
@@ -356,18 +384,36 @@ def _compose(rng, split, index, size):
     )
 
 
-def _compose_wild(rng, split, index, size):
-    row = table("wild")[index]
-    boxes = tuple(map(tuple, json.loads(row["boxes"])))
+def _boxes_mask(boxes):
     mask = np.zeros((CANVAS, CANVAS), bool)
-    for x0, y0, x1, y1 in boxes:
-        mask[
-            int(CANVAS * y0) : int(CANVAS * y1), int(CANVAS * x0) : int(CANVAS * x1)
-        ] = True
+    for box in boxes:
+        x0, y0, x1, y1 = (int(CANVAS * edge) for edge in box)
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _compose_frame(rng, size):
+    """A square crop of an ordinary photograph, around one of its boxes."""
+    name = rng.choice(classes("frames"))
+    row = rng.choice([row for row in table("frames") if row["class"] == name])
+    canvas, boxes = _crop_around(
+        rng, _open_image(row["file"]), json.loads(row["boxes"])
+    )
+    return _framed(rng, "frames", row, boxes, _finish(rng, canvas, size))
+
+
+def _compose_wild(rng, index, size):
+    row = table("wild")[index]
     image = _open_image(row["file"]).convert("RGB").resize((size, size), Image.BOX)
+    boxes = tuple(map(tuple, json.loads(row["boxes"])))
+    return _framed(rng, "wild", row, boxes, np.asarray(image))
+
+
+def _framed(rng, split, row, boxes, image):
+    mask = _boxes_mask(boxes)
     wave, sound = _draw_wave(rng, split, row["class"])
     return Scene(
-        image=np.asarray(image),
+        image=image,
         wave=wave,
         mask=mask,
         boxes=boxes,
@@ -378,6 +424,39 @@ def _compose_wild(rng, split, index, size):
         sound=sound,
         background=row["file"],
     )
+
+
+def _crop_around(rng, image, boxes):
+    """A square crop (224, 224) that holds one of the boxes, and the boxes in it.
+
+    Of a box that is longer than the shorter side of the image, it holds that much.
+    """
+    extent, shortest = image.size, min(image.size)
+    pixels = [
+        tuple(edge * extent[k % 2] for k, edge in enumerate(box)) for box in boxes
+    ]
+    box = rng.choice(pixels)
+    longest = min(max(box[2] - box[0], box[3] - box[1]), shortest)
+    side = rng.uniform(max(longest, 0.5 * shortest), shortest)
+    corner = []
+    for k in (0, 1):  # x, y
+        ends = sorted((box[k], box[k + 2] - side))
+        start = rng.uniform(*ends)
+        corner.append(min(max(start, 0), extent[k] - side))
+    region = (*corner, corner[0] + side, corner[1] + side)
+    crop = image.convert("RGB").resize((CANVAS, CANVAS), Image.BILINEAR, region)
+    seen = []
+    for box in pixels:
+        inside = [
+            min(max((edge - corner[k % 2]) / side, 0), 1) for k, edge in enumerate(box)
+        ]
+        area = (inside[2] - inside[0]) * (inside[3] - inside[1]) * side**2
+        if area >= VISIBLE * (box[2] - box[0]) * (box[3] - box[1]):
+            seen.append(inside)
+    if rng.random() < 0.5:
+        crop = crop.transpose(Image.FLIP_LEFT_RIGHT)
+        seen = [(1 - x1, y0, 1 - x0, y1) for x0, y0, x1, y1 in seen]
+    return crop, tuple(map(tuple, seen))
 
 
 def compose_many(

@@ -36,7 +36,7 @@ NOTEBOOKS = (
     "07_retrieval",
 )
 APPENDIX = ("A1_field_data", "A2_protocols", "A3_full_scale")
-TABLES = ("photos", "sounds", "backgrounds", "wild")
+TABLES = ("photos", "sounds", "backgrounds", "frames", "wild")
 CHECKPOINT = ("model.safetensors", "model.json")
 # Measured: what an install takes, with pip's downloads on the way, in GB
 INSTALL, INSTALL_CPU = 9, 3

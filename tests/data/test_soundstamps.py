@@ -18,14 +18,16 @@ import scipy.fft
 import scipy.stats
 import soundfile
 from PIL import Image
+from scipy import ndimage
 
 from sslnb.data import soundstamps
 from sslnb.data.soundstamps import AREA, CANVAS, SPLITS, compose, table
 from sslnb.localise import boxes_to_truth
 
 REPOSITORY = Path(__file__).parents[2]
-COMPOSED = [split for split in SPLITS if split != "wild"]
-TABLES = ("photos", "sounds", "backgrounds", "wild")
+ORDINARY = ("frames", "wild")  # photographs as they are
+COMPOSED = [split for split in SPLITS if split not in ORDINARY]
+TABLES = soundstamps.TABLES
 # Quantiles of the share of the frame that the truth of VGG-SS covers.
 VGGSS = {
     0.05: 0.033,
@@ -42,11 +44,13 @@ VGGSS_JSON = REPOSITORY.parent / "shared" / "benchmarks" / "vggss.json"
 GOLDEN = {  # (split, seed, index, size): image, wave, mask
     ("train", 0, 0, 96): ["14fcc36fcbb9a845", "f71f61e662b459be", "5ed68f067bdf3921"],
     ("train", 0, 3, 224): ["e81508a1749096a3", "7b5721ed5b4bee04", "de85f769190e4a6a"],
-    ("val", 0, 1, 96): ["6edc422183561fb3", "f0dc37ecad8cd806", "8e4431937ba9660b"],
+    ("ladder", 0, 1, 96): ["250e9d18257e7463", "abbc7e0ddedb8f66", "f17a1405e9326caf"],
+    ("frames", 0, 1, 96): ["ad206e8ce1f37dfe", "058d4947a5f27193", "7f12230f5d7f2ef1"],
+    ("val", 0, 1, 96): ["3153ec26bb2c75ad", "f5834703127e37f5", "8e4431937ba9660b"],
     ("test", 0, 2, 96): ["c1722109231975a3", "85faf5c495833b44", "9f8d442b8f5e09b6"],
-    ("unseen", 0, 1, 96): ["55c10a29a945c239", "dab7948c7a000424", "de9fe1e92b7cf29a"],
+    ("unseen", 0, 1, 96): ["4b6abde923f8ec75", "98fc9086c2872c5d", "1971af98c741eed1"],
     ("open", 0, 4, 96): ["9c9e21846b2d30c0", "45c63c185d189f08", "c655ae590c502ae2"],
-    ("wild", 0, 1, 96): ["fc7c97bce4cce0a3", "ca903f7691be094e", "6f345a5bc5c8e84e"],
+    ("wild", 0, 1, 96): ["fc7c97bce4cce0a3", "2ea5287d8e9c977e", "6f345a5bc5c8e84e"],
 }
 
 
@@ -187,9 +191,10 @@ def test_every_split_in_the_tables_is_known():
 
 def test_every_class_of_a_split_has_photographs_and_recordings():
     for split in COMPOSED:
-        assert set(soundstamps._photos(split)) == set(soundstamps._recordings(split))
+        assert set(soundstamps._photos(split)) <= set(soundstamps._recordings(split))
         assert soundstamps.classes(split) == sorted(soundstamps._photos(split))
-    assert set(soundstamps.classes("wild")) <= set(soundstamps._recordings("wild"))
+    for split in ORDINARY:
+        assert set(soundstamps.classes(split)) <= set(soundstamps._recordings(split))
 
 
 def test_recordings_are_mono_16_khz_and_end_at_4_khz():
@@ -233,8 +238,8 @@ def rows_of(split, kind):
     """Everything of a kind that a split can show: a recording, not its notes."""
     if kind == "class":
         return set(soundstamps.classes(split))
-    if split == "wild" and kind != "sound":
-        return {row["file"] for row in table("wild")}
+    if split in ORDINARY and kind != "sound":
+        return {row["file"] for row in table(split)}
     if kind == "background":
         return set(soundstamps._backgrounds(split))
     if kind == "photo":
@@ -247,7 +252,7 @@ def rows_of(split, kind):
 def test_nothing_crosses_into_a_split_that_claims_it_is_new(split):
     for kind in NEW[split]:
         assert rows_of(split, kind)
-        for other in set(COMPOSED) - {split}:
+        for other in {*COMPOSED, "frames"} - {split}:
             shared = rows_of(split, kind) & rows_of(other, kind)
             # val and test show what train shows; only the backgrounds are theirs
             assert not shared, f"{kind} of {split} also in {other}: {shared}"
@@ -270,6 +275,46 @@ def test_val_and_test_show_the_objects_and_recordings_of_train():
             assert rows_of(split, kind) == rows_of("train", kind)
 
 
+def test_the_ladder_has_several_recordings_of_every_class_and_others_held_out():
+    trained = soundstamps._recordings("ladder")
+    held_out = soundstamps._recordings("unseen")
+    assert set(trained) <= set(held_out)
+    for name, takes in trained.items():
+        assert len(takes) >= 2 and not set(takes) & set(held_out[name])
+        assert takes == soundstamps._recordings("train")[name]
+    assert rows_of("ladder", "photo") < rows_of("train", "photo")
+    assert soundstamps.several() >= set(soundstamps.classes("frames"))
+
+
+def test_photographs_to_train_on_are_heard_with_recordings_to_train_on():
+    train, wild = (soundstamps._recordings(split) for split in ("train", "wild"))
+    assert soundstamps._recordings("frames") == train
+    held_out = [row["class"] for row in table("sounds") if row["split"] != "train"]
+    for name in soundstamps.classes("wild"):
+        if name in held_out:  # then nothing of it is in training
+            assert not set(wild[name]) & set(train.get(name, ()))
+        else:
+            assert wild[name] == train[name]
+
+
+def test_crops_of_photographs_show_the_object_where_its_boxes_say(monkeypatch):
+    """A white photograph with a black object: dark pixels are those in the box."""
+    boxes = [[0.1, 0.3, 0.5, 0.6], [0.7, 0.7, 0.9, 0.95]]
+    image = Image.new("RGB", (320, 200), "white")
+    for x0, y0, x1, y1 in boxes:
+        edges = round(320 * x0), round(200 * y0), round(320 * x1), round(200 * y1)
+        image.paste("black", edges)
+    for seed in range(60):
+        crop, seen = soundstamps._crop_around(random.Random(seed), image, boxes)
+        truth = boxes_to_truth(seen).numpy() > 0
+        dark = np.asarray(crop.convert("L")) < 128
+        inside = ndimage.binary_erosion(truth, iterations=2)
+        assert crop.size == (CANVAS, CANVAS) and dark[inside].all()
+        # of a box that does not count, less than a fifth of it may be in the crop
+        outside = ~ndimage.binary_dilation(truth, iterations=2)
+        assert (dark & outside).mean() < 0.2 * 0.35 and len(seen) >= 1
+
+
 def test_unseen_shows_classes_of_train_and_open_none_of_them():
     train = set(soundstamps.classes("train"))
     assert set(soundstamps.classes("unseen")) < train
@@ -281,8 +326,7 @@ def test_the_card_counts_what_the_tables_hold():
     for split in SPLITS:
         kinds = ("class", "photo", "sound", "background")
         takes = rows_of(split, "sound")
-        if split == "wild":  # of the classes that sound there
-            takes = {t for t in takes if t[0] in soundstamps.classes("wild")}
+        takes = {take for take in takes if take[0] in soundstamps.classes(split)}
         counts = [len(takes if k == "sound" else rows_of(split, k)) for k in kinds]
         assert f"| `{split}` | {' | '.join(map(str, counts))} |" in card
     for name in TABLES:
@@ -304,8 +348,8 @@ def test_no_picture_is_nearly_another():
         pixels = np.asarray(grey.resize((16, 16), Image.BOX), float)
         return (pixels - pixels.mean()) / (pixels.std() * 16)
 
-    for name in ("photos", "backgrounds", "wild"):
-        thumbnails = [thumbnail(row["file"]) for row in table(name)]
+    for names in (("photos",), ("backgrounds",), ORDINARY):
+        thumbnails = [thumbnail(row["file"]) for n in names for row in table(n)]
         for one, other in combinations(thumbnails, 2):
             alike = max((one * other).sum(), (one * other[:, ::-1]).sum())
             assert alike < 0.95
@@ -394,9 +438,10 @@ def test_objects_of_a_scene_are_of_different_classes_of_the_split():
             assert set(names) <= set(soundstamps.classes(split))
 
 
-def test_wild_masks_are_the_boxes_by_the_protocol_of_the_metric():
+@pytest.mark.parametrize("split", ORDINARY)
+def test_masks_of_photographs_are_the_boxes_by_the_protocol_of_the_metric(split):
     for index in range(soundstamps.length("wild")):
-        scene = compose("wild", 0, index, 16)
+        scene = compose(split, 0, index, 16)
         assert np.array_equal(scene.mask, boxes_to_truth(scene.boxes).numpy() > 0)
         assert scene.mask.any()
         for x0, y0, x1, y1 in scene.boxes:
@@ -630,7 +675,9 @@ def test_gain_and_offset_differ_between_clips_of_one_recording(many):
     ],
 )
 def test_an_unknown_split_is_named_with_those_that_are_known(call):
-    with pytest.raises(ValueError, match="unknown split 'trian'; known are train, val"):
+    with pytest.raises(
+        ValueError, match="unknown split 'trian'; known are train, ladder"
+    ):
         call()
 
 

@@ -29,8 +29,6 @@ from sslnb.data.media import AudioConfig, fit_length, load_audio, load_image
 from sslnb.data.store import packing
 from sslnb.data.store.arrays import find_damage, items_of, open_arrays, read_index
 
-TABLES = ("photos", "sounds", "backgrounds", "wild")  # of SoundStamps
-
 
 def pack(
     folder: Folder,
@@ -83,7 +81,9 @@ def pack_scenes(
     items = [(split, seed, index) for index in range(count)]
     names = [f"{split}/{seed}/{index}" for index in range(count)]
     source = f"SoundStamps {split}, seed {seed}"
-    tables = [soundstamps.table(name) for name in TABLES]  # other ones, other scenes
+    tables = [
+        soundstamps.table(name) for name in soundstamps.TABLES
+    ]  # other ones, other scenes
     job = _job(_read_scene, items, names, source, tables, size, seconds)
     masks = {"masks": ("bool", (soundstamps.CANVAS,) * 2)}
     packing.pack(replace(job, rows=job.rows | masks), out, workers, progress=progress)
