@@ -1,14 +1,22 @@
-"""Transforms and cells of notebook 04, as its cells use them.
+"""Transforms, cells and a table of notebook 04, as its cells use them.
 
 >>> theta = transform(8, degrees=30)              # one rotation for eight images
 >>> inside_of(theta)                              # cells without out-of-frame content
 """
 
+from collections.abc import Mapping
+
+import pandas as pd
 import torch
 from torch import Tensor
 
 from sslnb import augment
-from sslnb.data.media import MEAN, STD
+
+DIGITS = {"L_geo": 4, "standard deviation": 3, "e(T)": 2, "AUC": 3}
+PAPER = {  # cIoU and AUC in the paper's table 1, as printed
+    "λ = 0": ("0.3766 (E)", "0.3937 (E)"),
+    "λ = 2": ("0.3863 (F)", "0.3965 (F)"),
+}
 
 
 def transform(
@@ -30,12 +38,25 @@ def transform(
     return augment.affine(sides, shift, angle, flips).expand(count, 2, 3)
 
 
-def denormalise(image: Tensor) -> Tensor:
-    """A normalised image (3, S, S) with values in [0, 1] again."""
-    std, mean = torch.tensor(STD), torch.tensor(MEAN)
-    return (image * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
-
-
 def inside_of(theta: Tensor, height: int = 12, width: int = 12) -> Tensor:
     """Cells (B, h, w) of bool that show nothing from outside of the frame."""
     return augment.warp(torch.ones(len(theta), height, width), theta) > 0.999
+
+
+def comparison(
+    start: Mapping[str, float], results: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Our measures of each weight λ, means over seeds, beside the paper's E and F.
+
+    start: the measures before training; results {"λ = 2": a row a seed, …}, with the
+    measures of DIGITS as columns.
+    """
+    rows = {"at the start": start} | {
+        name: runs.mean() for name, runs in results.items()
+    }
+    table = pd.DataFrame(rows, list(DIGITS)).T
+    for name, digits in DIGITS.items():
+        table[name] = table[name].map(f"{{:.{digits}f}}".format)
+    paper = [PAPER.get(name, ("", "")) for name in rows]
+    table["paper: cIoU"], table["paper: AUC"] = zip(*paper)
+    return table

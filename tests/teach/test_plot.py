@@ -2,13 +2,15 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from sslnb.data import soundstamps
-from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
+from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
+from sslnb.losses import equivariance_loss
 from sslnb.teach import plot
 
 
@@ -293,7 +295,8 @@ def test_a_veil_covers_the_cells_of_its_mask_alone():
     found = plot.veil(image, cells, "#ff0000")
     assert torch.equal(found[:, :4, 4:], image[:, :4, 4:])
     red = torch.tensor([1.0, 0, 0])[:, None, None]
-    assert torch.allclose(found[:, :4, :4], (image[:, :4, :4] + red) / 2)
+    mixed = 0.35 * image[:, :4, :4] + 0.65 * red
+    assert torch.allclose(found[:, :4, :4], mixed)
 
 
 def test_a_receptive_field_is_marked_at_its_centre_of_mass():
@@ -306,19 +309,57 @@ def test_a_receptive_field_is_marked_at_its_centre_of_mass():
 
 
 def test_cells_that_do_not_count_have_no_difference():
-    maps = torch.rand(2, 2, 4, 4)
-    inside = torch.ones(2, 4, 4, dtype=torch.bool)
-    inside[1, 0] = False
-    figure = plot.map_pairs(
-        torch.rand(2, 3, 8, 8), maps[0], maps[1], inside, ["a", "b"], ["", ""]
-    )
-    shown = figure.axes[7].images[0].get_array()
-    assert np.allclose(shown[1:], (maps[1] - maps[0])[1, 1:])
+    one, two = torch.rand(2, 2, 4, 4)
+    down = torch.eye(2, 3).repeat(2, 1, 1)
+    down[1, 1, 2] = -0.5  # the second scene, by one of four cells
+    figure = plot.map_pairs(torch.rand(2, 3, 8, 8), one, two, down, ["a", "b"])
+    ax = figure.axes[7]
+    shown = ax.images[0].get_array()
+    assert np.allclose(shown[1:], two[1, 1:] - one[1, :-1], atol=1e-6)
     assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[0].all()
+    assert (
+        ax.get_title() == f"L_geo {equivariance_loss(one[1:], two[1:], down[1:]):.4f}"
+    )
+
+
+def test_denormalised_is_what_was_normalised():
+    images = torch.randint(256, (2, 3, 4, 4), dtype=torch.uint8)
+    assert torch.allclose(plot.denormalise(normalise(images)), images / 255, atol=1e-6)
+
+
+def test_errors_are_drawn_over_what_they_were_measured_at():
+    line = {0.0: 0.1, 8.0: 0.4}
+    scales = {"untrained": {0.5: 0.3, 1.0: 0.0}}
+    figure = plot.error_sweeps(
+        {
+            "shift": {"untrained": line},
+            "rotation": {"untrained": line},
+            "scale": scales,
+            "flip": {"untrained": {"": 0.7}},
+        }
+    )
+    drawn = figure.axes[0].lines[0]
+    assert list(drawn.get_xdata()) == [0, 8] and list(drawn.get_ydata()) == [0.1, 0.4]
+    assert figure.axes[3].patches[0].get_height() == 0.7
+
+
+def test_collapse_shows_two_maps_of_each_stage():
+    maps = torch.rand(3, 4, 4) * torch.tensor([0.1, 1, 2])[:, None, None]
+    stages = {"a": maps, "b": maps / 2}
+    figure = plot.collapse({"run": [0.2, 0.1, 0.0]}, torch.rand(3, 3, 8, 8), stages)
+    *panels, curves = figure.axes
+    assert [list(line.get_xdata()) for line in curves.lines] == [[1, 2, 3]]
+    shown = [torch.as_tensor(ax.images[1].get_array().filled()) for ax in panels]
+    assert torch.allclose(
+        torch.stack(shown), torch.stack([maps[2], maps[2] / 2, maps[1], maps[1] / 2])
+    )
 
 
 def test_each_seed_has_a_marker_for_each_setting():
-    results = {"λ = 0": [{"e": 1.0}, {"e": 2.0}], "λ = 2": [{"e": 3.0}, {"e": 4.0}]}
+    results = {
+        "λ = 0": pd.DataFrame({"e": [1.0, 2.0]}),
+        "λ = 2": pd.DataFrame({"e": [3.0, 4.0]}),
+    }
     start, *seeds = plot.seed_scatter(results, {"e": 0.5}).axes[0].lines
     assert list(start.get_ydata()) == [0.5, 0.5]
     assert [list(line.get_ydata()) for line in seeds] == [[1, 3], [2, 4]]

@@ -67,6 +67,7 @@ from sslnb.teach.plot.data import (
 )
 from sslnb.teach.plot.equivariance import (
     collapse,
+    denormalise,
     error_sweeps,
     gradient_steps,
     map_pairs,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.colors import to_rgba
@@ -10,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from torch import Tensor
 
+from sslnb import augment
+from sslnb.data.media import MEAN, STD
 from sslnb.teach.plot.base import (
     ORANGE,
     PALETTE,
@@ -75,34 +78,40 @@ def receptive_fields(fields: Mapping[str, Tensor], corner: int, side: int) -> Fi
     return figure
 
 
-def map_pairs(
-    images: Tensor,
-    maps_1: Tensor,
-    maps_2: Tensor,
-    inside: Tensor,
-    titles: Sequence[str],
-    notes: Sequence[str],
-) -> Figure:
-    """A row a scene: T(I), T(S¹), S², and S² − T(S¹) on the cells `inside`.
+def denormalise(images: Tensor) -> Tensor:
+    """Normalised images (…, 3, S, S) with values in [0, 1] again."""
+    std, mean = torch.tensor(STD), torch.tensor(MEAN)
+    return (images * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
 
-    images (N, 3, S, S) in [0, 1]; maps and inside (N, h, w); titles stand at the left,
-    notes above the differences.
+
+def map_pairs(
+    images: Tensor, maps_1: Tensor, maps_2: Tensor, theta: Tensor, titles: Sequence[str]
+) -> Figure:
+    """A row a scene: T(I), T(S¹), S², and S² − T(S¹) on the cells that count.
+
+    images I (N, 3, S, S), normalised; maps_1 S¹ of I, and maps_2 S² of T(I), (N, h, w);
+    theta (N, 2, 3): T. The titles stand at the left, L_geo above each difference.
     """
+    targets = augment.warp(maps_1, theta)
+    inside = augment.warp(torch.ones_like(maps_1), theta) > 0.999
+    differences = (maps_2 - targets).masked_fill(~inside, torch.nan)
+    limit = differences.nan_to_num().abs().max().item()
     figure, axes = plt.subplots(
         len(images), 4, figsize=(9.5, 2.4 * len(images)), squeeze=False
     )
-    differences = (maps_2 - maps_1).masked_fill(~inside, torch.nan)
-    limit = differences.nan_to_num().abs().max().item()
-    for k, row in enumerate(axes):
-        both = torch.stack([maps_1[k], maps_2[k]])
+    transformed = denormalise(augment.warp(images, theta))
+    for k, (row, image) in enumerate(zip(axes, transformed)):
+        both = torch.stack([targets[k], maps_2[k]])
         span = {"low": both.min().item(), "high": both.max().item()}
-        show_image(row[0], images[k], "T(I)")
-        show_heatmap(row[1], images[k], maps_1[k], "T(S¹): branch 1", **span)
-        show_heatmap(row[2], images[k], maps_2[k], "S²: branch 2", **span)
+        names = ("T(I)", "T(S¹): branch 1", "S²: branch 2") if k == 0 else [""] * 3
+        show_image(row[0], image, names[0])
+        show_heatmap(row[1], image, targets[k], names[1], **span)
+        show_heatmap(row[2], image, maps_2[k], names[2], **span)
         difference = row[3].imshow(
             differences[k].numpy(), cmap=SIGNED, vmin=-limit, vmax=limit
         )
-        row[3].set(xticks=[], yticks=[], facecolor="0.75", title=notes[k])
+        loss = differences[k].square().nanmean().nan_to_num()
+        row[3].set(xticks=[], yticks=[], facecolor="0.75", title=f"L_geo {loss:.4f}")
         row[0].set_ylabel(titles[k])
     figure.colorbar(difference, ax=axes[:, 3], label="S² − T(S¹), cosines")
     return figure
@@ -110,12 +119,14 @@ def map_pairs(
 
 def veil(image: Tensor, cells: Tensor, color: str = ORANGE) -> Tensor:
     """An image (3, S, S) in [0, 1] with the cells of a mask (h, w) under a colour."""
-    mask = 0.5 * F.interpolate(cells[None, None].float(), image.shape[-2:])[0]
+    mask = 0.65 * F.interpolate(cells[None, None].float(), image.shape[-2:])[0]
     return image * (1 - mask) + torch.tensor(to_rgba(color)[:3])[:, None, None] * mask
 
 
 def gradient_steps(
-    images: Sequence[Tensor], gradients: Sequence[Tensor], titles: Sequence[str]
+    images: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    titles: Sequence[str] = ("change of S¹", "change of S²"),
 ) -> Figure:
     """How a step against the gradients (h, w) changes maps, over their images."""
     figure, axes = plt.subplots(1, len(images), figsize=(7.5, 3.6))
@@ -143,56 +154,58 @@ def collapse(
 
     deviations {run: [values]}; images (N, 3, S, S); stages {title: maps (N, h, w)}.
     """
-    figure = plt.figure(figsize=(11, 4.2))
-    axes = figure.subplot_mosaic("Cabc;Cdef", width_ratios=(3, 1, 1, 1))
+    figure, axes = plt.subplots(
+        2, 1 + len(stages), figsize=(12.5, 4), width_ratios=(3, *[1] * len(stages))
+    )
+    for ax in axes[:, 0]:
+        ax.remove()
+    curves = figure.add_subplot(axes[0, 0].get_gridspec()[:, 0])
     for (name, values), style in zip(deviations.items(), ("-", "--", "-.")):
-        axes["C"].plot(values, style, lw=2, label=name)
-    axes["C"].set(
+        curves.plot(range(1, len(values) + 1), values, style, lw=2, label=name)
+    curves.set(
         title="Do the maps keep their contrast?",
         ylim=0,
         xlabel="step",
         ylabel="spatial standard deviation (cosine)",
     )
-    axes["C"].legend(fontsize=8, loc="lower left")
+    curves.legend(fontsize=8, loc="lower left")
     first = next(iter(stages.values()))
-    for row, k in zip(("abc", "def"), first.std((1, 2)).topk(2).indices.tolist()):
-        for panel, (title, maps) in zip(row, stages.items()):
-            show_heatmap(axes[panel], images[k], maps[k], title if row == "abc" else "")
+    chosen = first.std((1, 2)).topk(2).indices.tolist()
+    for column, (title, maps) in enumerate(stages.items(), start=1):
+        for row, k in enumerate(chosen):
+            ax = axes[row, column]
+            show_heatmap(ax, images[k], maps[k], "" if row else title)
+            ax.title.set_size("small")
     return figure
 
 
-def error_sweeps(
-    pixels: Sequence[int],
-    angles: Sequence[float],
-    scales: Sequence[float],
-    errors: Mapping[str, Mapping[str, Sequence[float]]],
-) -> Figure:
+def error_sweeps(errors: Mapping[str, Mapping[str, Mapping[float, float]]]) -> Figure:
     """Equivariance errors over shift, rotation and scale, and for a flip.
 
-    errors: {"shift" | "rotation" | "scale" | "flip": {network: error for each value}}.
-    The line at 1 is the error of a constant map. Shifts have a finer scale.
+    errors: {"shift" | "rotation" | "scale" | "flip": {network: {value: error}}}; shifts
+    in pixels, angles in degrees. The line at 1 is the error of a constant map. Shifts
+    have a finer scale.
     """
     figure, axes = plt.subplots(1, 4, figsize=(12.5, 3.5), width_ratios=(3, 3, 3, 1.4))
     labels = "shift (pixels; 8 to a cell)", "angle (degrees)", "scale of the content"
-    values = pixels, angles, scales
-    for ax, x, label, (sweep, lines) in zip(axes, values, labels, errors.items()):
+    for ax, label, (sweep, lines) in zip(axes, labels, errors.items()):
         for (name, line), style in zip(lines.items(), ("o-", "s-", ":")):
             color = "0.3" if style == ":" else None
-            ax.plot(x, line, style, ms=4, color=color, label=name)
+            ax.plot(list(line), line.values(), style, ms=4, color=color, label=name)
         ax.set(title=sweep, xlabel=label)
     for k, (name, line) in enumerate(errors["flip"].items()):
-        axes[3].bar(name.replace("untr", "un-\ntr"), line, color=PALETTE[k])
+        axes[3].bar(name.replace("untr", "un-\ntr"), line.values(), color=PALETTE[k])
     axes[3].set_title("flip")
-    highest = max(max(line) for lines in errors.values() for line in lines.values())
+    highest = max(max(line.values()) for e in errors.values() for line in e.values())
     for ax in axes[1:]:
         ax.axhline(1, color="0.6", lw=1, zorder=0)
         ax.set_ylim(0, 1.05 * highest)
-    highest = max(max(line) for line in errors["shift"].values())
+    shifts = list(errors["shift"].values())
     axes[0].set(
         title="shift (finer scale)",
         ylabel="equivariance error e(T)",
-        ylim=(0, 1.6 * highest),
-        xticks=range(0, max(pixels) + 1, 8),
+        ylim=(0, 1.6 * max(max(line.values()) for line in shifts)),
+        xticks=range(0, int(max(shifts[0])) + 1, 8),
     )
     axes[1].set_xticks(range(0, 181, 45))
     axes[2].set_xscale("log", base=2)
@@ -203,24 +216,21 @@ def error_sweeps(
 
 
 def seed_scatter(
-    results: Mapping[str, Sequence[Mapping[str, float]]], start: Mapping[str, float]
+    results: Mapping[str, pd.DataFrame], start: Mapping[str, float]
 ) -> Figure:
-    """One panel a measure, one marker a seed; results: {setting: [measures, …]}.
+    """One panel a measure, one marker a seed.
 
-    start: the measures before training, a grey line.
+    results {setting: a row a seed, a column a measure}; start: the measures before
+    training, a grey line.
     """
     figure, axes = plt.subplots(1, len(start), figsize=(12.5, 3.3), squeeze=False)
     for ax, (name, value) in zip(axes[0], start.items()):
         ax.axhline(value, color="0.6", label="at the start")
-        for k, runs in enumerate(zip(*results.values())):
-            x = [place + 0.12 * k for place in range(len(runs))]  # side by side
-            ax.plot(
-                x,
-                [run[name] for run in runs],
-                "os^vD"[k % 5],
-                color=PALETTE[k % len(PALETTE)],
-                label=f"seed {k}",
-            )
+        values = [runs[name] for runs in results.values()]
+        for k, of_seed in enumerate(zip(*values)):
+            x = [place + 0.12 * k for place in range(len(values))]  # side by side
+            marker, color = "os^vD"[k % 5], PALETTE[k % len(PALETTE)]
+            ax.plot(x, of_seed, marker, color=color, label=f"seed {k}")
         ax.set(title=name)
         ax.set_xticks(range(len(results)), results, fontsize=8)
         ax.margins(x=0.15)
@@ -245,6 +255,7 @@ def two_ways(
     (h, w), bool, is true.
     """
     figure = plt.figure(figsize=(11, 5))
+    figure.suptitle("Upper path: map, then transform. Lower path: transform, then map.")
     axes = figure.subplot_mosaic("IMTD;IAPD", width_ratios=(1, 1, 1, 1.15))
     span = {"low": map_1.min().item(), "high": map_1.max().item()}
     show_image(axes["I"], image, "image I")
@@ -259,8 +270,17 @@ def two_ways(
     figure.colorbar(
         difference, ax=axes["D"], label="cosine", orientation="horizontal", shrink=0.8
     )
-    arrows = (("I", "M", 0.8), ("M", "T", 0.5), ("I", "A", 0.2), ("A", "P", 0.5))
-    for start, end, height in arrows:
+    upper = ("I", "M", 0.8, "Φ"), ("M", "T", 0.5, "T")
+    lower = ("I", "A", 0.2, "T"), ("A", "P", 0.5, "Φ")
+    for start, end, height, name in (*upper, *lower):
+        axes[start].annotate(
+            name,
+            (1.03, height),
+            (8, 9),
+            "axes fraction",
+            "offset points",
+            annotation_clip=False,
+        )
         figure.add_artist(
             ConnectionPatch(
                 (1.03, height),
