@@ -11,6 +11,7 @@ take the same draw, and a figure can show it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -310,18 +311,30 @@ def mixing_weight(epoch: int, epochs: int, largest: float = 0.65) -> float:
     return largest * epoch / max(epochs - 1, 1)
 
 
-def most_similar(embeddings: Tensor, block: int = 1024) -> Tensor:
-    """Index (N,) of the most similar *other* clip of each clip.
+def most_similar(
+    embeddings: Tensor, originals: Sequence | None = None, block: int = 1024
+) -> Tensor:
+    """Index (N,) of the most similar clip of each clip, of another original recording.
 
-    embeddings (N, C), unit vectors. Cosines are computed `block` rows at a time.
+    embeddings (N, C), unit vectors. originals: N labels; clips of one label are
+    excerpts of one recording, and to mix them would teach nothing. By default each
+    clip is its own. Cosines are computed `block` rows at a time.
     """
-    if len(embeddings) < 2:
-        raise ValueError("a clip alone has no other to mix with; need at least two")
+    count = len(embeddings)
+    number = {
+        name: k for k, name in enumerate(dict.fromkeys(originals or range(count)))
+    }
+    if len(number) < 2:
+        raise ValueError(
+            f"{count} clip(s) of {len(number)} recording(s) have no other to mix with; "
+            "need two recordings or more"
+        )
+    own = torch.tensor([number[name] for name in originals or range(count)])
+    own = own.to(embeddings.device)
     found = []
-    for start in range(0, len(embeddings), block):
+    for start in range(0, count, block):
         rows = embeddings[start : start + block] @ embeddings.T
-        index = torch.arange(len(rows), device=rows.device)
-        rows[index, start + index] = -torch.inf
+        rows[own[start : start + block, None] == own] = -torch.inf
         found.append(rows.argmax(1))
     return torch.cat(found)
 

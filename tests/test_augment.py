@@ -455,18 +455,41 @@ def test_most_similar_is_the_naive_loop_whatever_the_block(block):
     for i, a in enumerate(vectors):
         others = [(float(a @ b), j) for j, b in enumerate(vectors) if j != i]
         right.append(max(others)[1])
-    assert most_similar(vectors, block).tolist() == right
+    assert most_similar(vectors, block=block).tolist() == right
+
+
+@pytest.mark.parametrize("block", [1, 7, 1024])
+def test_the_most_similar_clip_is_of_another_original(block):
+    vectors, originals = unit(23, 5), [f"rec{k % 6}" for k in range(23)]
+    right = []
+    for i, a in enumerate(vectors):
+        others = [
+            (float(a @ b), j)
+            for j, b in enumerate(vectors)
+            if originals[j] != originals[i]
+        ]
+        right.append(max(others)[1])
+    assert most_similar(vectors, originals, block).tolist() == right
+    # excerpts of one recording are alike, and are not chosen all the same
+    alike = unit(6, 5).repeat(4, 1)[:23]
+    found = most_similar(alike, originals)
+    assert all(originals[j] != originals[i] for i, j in enumerate(found.tolist()))
 
 
 def test_no_clip_is_most_similar_to_itself_even_where_all_are_alike_or_opposed():
     for vectors in (torch.ones(5, 3) / 3**0.5, torch.tensor([[1.0, 0], [-1, 0]])):
-        found = most_similar(vectors, 2)
+        found = most_similar(vectors, block=2)
         assert (found != torch.arange(len(vectors))).all()
 
 
 def test_one_clip_alone_has_no_other():
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(ValueError, match="two recordings or more"):
         most_similar(unit(1, 4))
+
+
+def test_clips_of_one_recording_alone_have_no_other():
+    with pytest.raises(ValueError, match=r"3 clip.* of 1 recording"):
+        most_similar(unit(3, 4), ["rec1"] * 3)
 
 
 def test_mixing_weight_rises_linearly_from_nothing_to_the_largest():

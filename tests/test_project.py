@@ -19,7 +19,7 @@ import yaml
 from benchmarks import ledger, table_1
 from sslnb.cli import app
 from sslnb.files import CHECKPOINT
-from sslnb.training.recipe import SCENES, TABLE_1, TrainConfig
+from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -246,7 +246,7 @@ def test_table_1_is_of_two_seeds_of_each_model_with_the_settings_as_they_stand()
         config = TrainConfig.from_preset("laptop", model=row["model"], seed=row["seed"])
         assert row["config"] == json.loads(json.dumps(asdict(config)))
         assert (row["clips"], row["scored"], row["machine"] != "") == (
-            SCENES,
+            REGIMES["clips"]["clips"],
             300,
             True,
         )

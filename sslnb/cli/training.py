@@ -10,7 +10,7 @@ from cyclopts.types import PositiveInt
 
 from sslnb.cli.errors import in_one_line
 from sslnb.cli.options import Device, Flag, Listed, Progress, SkipDamaged, bar
-from sslnb.training.recipe import SCENES, VAL_CLIPS, TrainConfig
+from sslnb.training.recipe import REGIMES, VAL_CLIPS, TrainConfig
 
 GROUP = Group("Training (notebook 05)", sort_key=3)
 DATA = Group("Data", sort_key=1)
@@ -56,7 +56,7 @@ def train(
     skip_damaged: Annotated[SkipDamaged, Parameter(group=DATA)] = False,
     benchmark: Annotated[Path | None, Parameter(group=DATA)] = None,
     allow_leaks: Annotated[Flag, Parameter(group=DATA)] = False,
-    scenes: Annotated[PositiveInt, Parameter(group=DATA)] = SCENES,
+    scenes: Annotated[PositiveInt | None, Parameter(group=DATA)] = None,
     val_clips: Annotated[PositiveInt, Parameter(group=DATA)] = VAL_CLIPS,
     threads: Annotated[PositiveInt, Parameter(group=DATA)] = 2,
     settings: Annotated[Settings | None, Parameter(name="*", group=SETTINGS)] = None,
@@ -75,7 +75,7 @@ def train(
         benchmark: annotations of the clips that will be scored: training on one of
             them is refused
         allow_leaks: train on them all the same
-        scenes: of SoundStamps, to train on
+        scenes: of SoundStamps, to train on; by default those of --regime
         val_clips: by which the best epoch is chosen
         threads: that read clips ahead, where they do not fit on the GPU
     """
@@ -104,7 +104,8 @@ def train(
             root=root,
             listed=listed,
             skip_damaged=skip_damaged,
-            scenes=scenes,
+            scenes=scenes or REGIMES[config.regime]["clips"],
+            regime=config.regime,
             val_clips=val_clips,
         )
 
@@ -123,9 +124,7 @@ def _train(
     clips, val = load_training(
         config.preset,
         **data,
-        progress=bar(
-            progress and first, unit="scene", leave=False, total=data["scenes"]
-        ),
+        progress=bar(progress and first, unit="scene", leave=False),
     )
     tested = read_annotations(benchmark) if benchmark else {}
     if first and not tested and data["data"] != "soundstamps":

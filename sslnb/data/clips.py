@@ -10,7 +10,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -60,10 +60,30 @@ class Clips:
         )
 
     @property
+    def originals(self) -> list[str]:
+        """The recording that each sound is from: of real clips, their source video."""
+        return self.recordings or [source_video(name) for name in self.names]
+
+    @property
     def groups(self) -> list[list[str]] | None:
         """Photographs and recordings, as `intervals.mean_scores` takes them."""
         known = [labels for labels in (self.photos, self.recordings) if labels]
         return known or None
+
+    def __add__(self, other: "Clips") -> "Clips":
+        """These clips and then others of the same sizes."""
+
+        def joined(name):
+            parts = getattr(self, name), getattr(other, name)
+            if any(part is None for part in parts):
+                return None
+            return (
+                torch.cat(parts)
+                if torch.is_tensor(parts[0])
+                else [*parts[0], *parts[1]]
+            )
+
+        return Clips(**{field.name: joined(field.name) for field in fields(self)})
 
     def fingerprint(self, sampled: int = 48) -> dict:
         """What identifies these clips, as {what: value} of JSON's types.

@@ -27,7 +27,7 @@ from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKerne
 
 from sslnb.files import ROOT
 from sslnb.series.pages import Done, make_page, without_widgets, write_index
-from sslnb.training.recipe import SCENES, VAL_CLIPS, TrainConfig
+from sslnb.training.recipe import REGIMES, VAL_CLIPS, TrainConfig
 
 NOTEBOOKS = ROOT / "notebooks"
 TIMEOUT = 1_800  # seconds that one cell may take
@@ -220,7 +220,7 @@ def series_parameters(source: Path, out: Path) -> dict:
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
         return {
-            "scenes": SCENES,
+            "scenes": REGIMES["scenes"]["clips"],
             "val_scenes": VAL_CLIPS,
             "epochs": TrainConfig.epochs,
             "out": checkpoint,

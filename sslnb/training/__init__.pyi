@@ -16,7 +16,7 @@ from .feed import Feed as Feed
 from .loop import train as train
 from .loop import train_epochs as train_epochs
 from .recipe import RECIPES as RECIPES
-from .recipe import SCENES as SCENES
+from .recipe import REGIMES as REGIMES
 from .recipe import TABLE_1 as TABLE_1
 from .recipe import VAL_CLIPS as VAL_CLIPS
 from .recipe import TrainConfig as TrainConfig

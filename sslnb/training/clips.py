@@ -12,14 +12,15 @@ from sslnb.data.clips import Clips, load_scenes, refuse_leaks
 from sslnb.data.field.layouts import open_folder
 from sslnb.model import PRESETS
 from sslnb.training import parallel
-from sslnb.training.recipe import SCENES, VAL_CLIPS
+from sslnb.training.recipe import FRAMES, REGIMES, VAL_CLIPS
 
 
 def load_training(
     preset: str = "laptop",
-    scenes: int = SCENES,
+    scenes: int | None = None,
     val_clips: int = VAL_CLIPS,
     data: str = "soundstamps",
+    regime: str = "scenes",
     root: str | Path = "",
     listed: str | Path = "",
     skip_damaged: bool = False,
@@ -27,7 +28,9 @@ def load_training(
 ) -> tuple[Clips, Clips]:
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
-    data="soundstamps" composes `scenes` of its split train and `val_clips` of val.
+    data="soundstamps" composes `scenes` clips, by default as many as the regime has: a
+    part FRAMES of the split `frames`, the others of `train`, or in the regime "clips" of
+    `ladder`; and `val_clips` of val.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (data.field.layouts), or of those in the
     list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`
@@ -38,7 +41,7 @@ def load_training(
     size, audio = PRESETS[preset].image_size, PRESETS[preset].audio
     if data == "soundstamps":
         return (
-            load_scenes("train", scenes, size, audio.samples, progress=progress),
+            _scenes(scenes, regime, size, audio.samples, progress),
             load_scenes("val", val_clips, size, audio.samples),
         )
     if data not in ("packed", "vggsound"):
@@ -69,6 +72,14 @@ def load_training(
             )
         )
     return clips.part(slice(-val_clips)), clips.part(slice(-val_clips, None))
+
+
+def _scenes(count, regime, size, samples, progress):
+    count = count or REGIMES[regime]["clips"]
+    frames = round(FRAMES * count)
+    composed = "ladder" if regime == "clips" else "train"
+    found = load_scenes(composed, count - frames, size, samples, progress=progress)
+    return found + load_scenes("frames", frames, size, samples) if frames else found
 
 
 def check_clips(

@@ -38,6 +38,7 @@ class Feed:
     ):
         self.audio, self.device, self.threads = audio, device, threads
         self.names, self.images, self.waves = clips.names, clips.images, clips.waves
+        self.originals = clips.originals
         self.waited = 0.0
         need = sum(x.numel() * x.element_size() for x in (self.images, self.waves))
         if device.type == "cuda" and need < ROOM * torch.cuda.mem_get_info(device)[0]:

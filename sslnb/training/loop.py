@@ -151,7 +151,8 @@ def shuffled_batches(config: TrainConfig, epoch: int, count: int) -> list[Tensor
 
 
 def similar_sounds(config: TrainConfig, epoch: int, model: SoundLocaliser, feed: Feed):
-    """α of equation 4 in an epoch, and the index (N,) of each clip's most similar sound.
+    """α of equation 4 in an epoch, and the index (N,) of each clip's most similar sound,
+    of another recording.
 
     (0, None) where nothing is mixed.
     """
@@ -160,7 +161,7 @@ def similar_sounds(config: TrainConfig, epoch: int, model: SoundLocaliser, feed:
         alpha = augment.mixing_weight(epoch, config.epochs, config.mix_alpha)
     if not alpha:
         return 0.0, None
-    return alpha, augment.most_similar(embed_sounds(model, feed)).cpu()
+    return alpha, augment.most_similar(embed_sounds(model, feed), feed.originals).cpu()
 
 
 @torch.no_grad()

@@ -9,7 +9,13 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-SCENES = 5_000  # of SoundStamps, for a complete run of the laptop preset
+# Clips of SoundStamps for a complete run, and how often each is seen: many scenes a
+# few times, or few clips often, as of a data set of videos.
+REGIMES: dict[str, dict[str, int]] = {
+    "scenes": {"clips": 4_000, "epochs": 12},
+    "clips": {"clips": 500, "epochs": 60},
+}
+FRAMES = 0.35  # of them are crops of ordinary photographs, the others are composed
 VAL_CLIPS = 400  # that choose the best epoch
 
 # Table 1: what each model has beside the contrastive loss.
@@ -38,7 +44,11 @@ class TrainConfig:
     model: Literal["A", "B", "C", "D", "E", "F"] = setting(
         "F", "of table 1: which augmentations and losses it is trained with"
     )
-    epochs: int = setting(14, "how often each clip is seen (section 4.1: 80)")
+    regime: Literal["scenes", "clips"] = setting(
+        "scenes",
+        "of SoundStamps: many scenes, seen a few times, or few clips, seen often",
+    )
+    epochs: int = setting(12, "how often each clip is seen (section 4.1: 80)")
     batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
     learning_rate: float = setting(3e-3, "Adam's highest rate (section 4.1: 1e-4)")
     warmup: float = setting(
@@ -91,6 +101,7 @@ class TrainConfig:
         right = {
             "preset": (self.preset in RECIPES, " or ".join(RECIPES)),
             "model": (self.model in TABLE_1, "one of A to F"),
+            "regime": (self.regime in REGIMES, " or ".join(REGIMES)),
             "epochs": (self.epochs >= 1, "1 or more"),
             "batch": (self.batch >= 2, "2 or more: one clip has no unpaired sound"),
             "form": (self.form in ("release", "paper"), "release or paper"),
@@ -111,7 +122,10 @@ class TrainConfig:
                 f"unknown setting {', '.join(unknown)}; "
                 f"known are {', '.join(sorted(known))}"
             )
-        return cls(**{"preset": preset, **RECIPES.get(preset, {}), **changes})
+        usual = dict(RECIPES.get(preset, {}))
+        if preset == "laptop" and changes.get("regime") in REGIMES:
+            usual["epochs"] = REGIMES[changes["regime"]]["epochs"]
+        return cls(**{"preset": preset, **usual, **changes})
 
     @property
     def parts(self) -> tuple[str, ...]:

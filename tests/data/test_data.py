@@ -45,6 +45,27 @@ def test_tensors_have_the_shapes_and_types_that_they_say():
     assert clips.images.is_contiguous()  # not a view of the transposed scenes
 
 
+def test_clips_are_joined_in_order():
+    one, other = load_scenes("train", 2, 16), load_scenes("frames", 3, 16)
+    both = one + other
+    assert both.names == one.names + other.names and len(both) == 5
+    assert torch.equal(both.images, torch.cat([one.images, other.images]))
+    assert torch.equal(both.masks[2:], other.masks) and both.boxes[2:] == other.boxes
+    assert both.recordings == one.recordings + other.recordings
+    bare = replace(other, masks=None, recordings=None)
+    assert (one + bare).masks is None and (one + bare).recordings is None
+
+
+def test_the_original_of_a_sound_is_its_recording_or_its_source_video():
+    scenes = load_scenes("ladder", 40, 16)
+    takes = {f"{r['class']}/{r['recording']}" for r in soundstamps.table("sounds")}
+    assert scenes.originals == scenes.recordings and set(scenes.originals) <= takes
+    names = ["zpWuikVorYg_000032", "zpWuikVorYg_000045", "-0BIyqJj9ZU_000030"]
+    real = replace(scenes.part(slice(3)), names=names, recordings=None)
+    first, second, third = real.originals
+    assert first == second != third
+
+
 def test_more_scenes_begin_with_the_same_ones():
     few, more = (load_scenes("val", count, image_size=16) for count in (2, 5))
     assert torch.equal(few.images, more.images[:2])

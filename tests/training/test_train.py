@@ -28,8 +28,15 @@ from sslnb.model import SoundLocaliser, respond
 from sslnb.training import loop as training
 from sslnb.training.checkpoint import states
 from sslnb.training.clips import load_training
-from sslnb.training.loop import shuffled_batches, train
-from sslnb.training.recipe import TABLE_1, TrainConfig, learning_rate_at, strength_at
+from sslnb.training.feed import Feed
+from sslnb.training.loop import shuffled_batches, similar_sounds, train
+from sslnb.training.recipe import (
+    REGIMES,
+    TABLE_1,
+    TrainConfig,
+    learning_rate_at,
+    strength_at,
+)
 from sslnb.training.step import Branches, total_loss, two_images, two_views
 
 TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
@@ -748,6 +755,30 @@ def test_the_shipped_model_points_at_what_sounds(shipped, split, peak):
         disc = localise.baselines(clips)["centre prior"]
         assert scores["cIoU"] >= disc["cIoU"] + 0.03
     assert scores["peak"] >= peak  # visible pixels only: stricter than the box
+
+
+@pytest.mark.parametrize("regime, composed", [("scenes", "train"), ("clips", "ladder")])
+def test_a_regime_is_scenes_and_crops_of_photographs(regime, composed):
+    clips, val = load_training(scenes=20, val_clips=3, regime=regime)
+    splits = [name.split("/")[0] for name in clips.names]
+    assert splits == [composed] * 13 + ["frames"] * 7  # 0.35 of 20
+    assert {name.split("/")[0] for name in val.names} == {"val"}
+    usual = TrainConfig.from_preset("laptop", regime=regime)
+    assert usual.epochs == REGIMES[regime]["epochs"]
+    assert TrainConfig.from_preset("laptop", regime=regime, epochs=3).epochs == 3
+
+
+def test_no_sound_is_mixed_with_another_excerpt_of_its_recording(tmp_path):
+    """As the loop mixes: the clips that `similar_sounds` finds are of other originals."""
+    clips, _ = load_training(scenes=120, val_clips=2, regime="clips")
+    config = TrainConfig.from_preset("laptop", epochs=2)
+    feed = Feed(
+        clips, SoundLocaliser.from_preset("laptop").config.audio, torch.device("cpu")
+    )
+    model = SoundLocaliser.from_preset("laptop")
+    _, similar = similar_sounds(config, 1, model, feed)
+    pairs = [(clips.recordings[i], clips.recordings[j]) for i, j in enumerate(similar)]
+    assert len(pairs) == 120 and all(one != other for one, other in pairs)
 
 
 @pytest.mark.slow
