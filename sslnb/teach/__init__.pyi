@@ -1,5 +1,6 @@
 from . import augment_widget as augment_widget
 from . import exercises as exercises
+from . import invariance as invariance
 from . import plot as plot
 from . import retrieval as retrieval
 from . import video_widget as video_widget

@@ -363,3 +363,76 @@ def test_each_seed_has_a_marker_for_each_setting():
     start, *seeds = plot.seed_scatter(results, {"e": 0.5}).axes[0].lines
     assert list(start.get_ydata()) == [0.5, 0.5]
     assert [list(line.get_ydata()) for line in seeds] == [[1, 3], [2, 4]]
+
+
+# --- notebook 03 ------------------------------------------------------------
+
+
+def test_a_clip_has_a_column_and_a_row_of_negatives():
+    found = plot.roles(1, 3)
+    assert found[1, 1] == plot.ORANGE
+    assert [k for k, c in found.items() if c == plot.BLUE] == [(0, 1), (2, 1)]
+    assert [k for k, c in found.items() if c == plot.PINK] == [(1, 0), (1, 2)]
+
+
+def test_weights_of_a_cell_add_up_and_cosines_are_fractions():
+    cosines = torch.tensor([[0.31, 0.31], [0.79, 0.5]])
+    figure = plot.mask_weights(0.65, 0.4, 0.03, {"a": cosines})
+    one, two, below = figure.axes
+    for ax, count in ((one, 2), (two, 3)):
+        curves = [line.get_ydata() for line in ax.lines[:count]]
+        assert len(curves[0]) == 401
+        np.testing.assert_allclose(sum(map(np.asarray, curves)), 1, atol=1e-6)
+    assert np.asarray(two.lines[2].get_ydata())[212] > 0.9  # neither, at 0.53
+    values = below.patches[0].get_data().values
+    assert values[15] == 0.5 and values.sum() == 1
+
+
+def test_what_is_in_no_mask_is_in_neither():
+    foreground, background = torch.rand(2, 4, 4) / 2
+    image, boxes = torch.rand(3, 8, 8), [(0.1, 0.1, 0.5, 0.6)]
+    forms = {"a": (foreground, 1 - foreground), "b": (foreground, background)}
+    figure = plot.masks(image, boxes, torch.rand(4, 4), forms)
+    panels = [ax.images[0].get_array() for ax in figure.axes if ax.images][:8]
+    assert np.abs(panels[3]).max() < 1e-6
+    total = foreground + background + torch.tensor(np.asarray(panels[7]))
+    torch.testing.assert_close(total, torch.ones(4, 4))
+
+
+def test_pseudo_masks_have_their_mean_above_them():
+    response = torch.tensor([[0.2, 0.4], [0.6, 0.8]])
+    figure = plot.pseudo_masks(torch.rand(3, 8, 8), response, [(0.5, 1e-4), (0.5, 1e4)])
+    titles = [ax.get_title().split("\n")[1] for ax in figure.axes[:2]]
+    assert titles == ["P = 0.70", "P = 0.50"]
+    mask = figure.axes[0].images[-1].get_array()
+    assert np.array_equal(mask, [[0, 0], [1, 1]])
+
+
+def test_stages_and_free_maps_show_the_maps_they_were_given():
+    images, boxes = torch.rand(2, 3, 8, 8), [[(0.1, 0.1, 0.5, 0.6)], []]
+    maps = {"a": torch.rand(2, 4, 4), "b": torch.rand(2, 4, 4)}
+    first = {name: both[0] for name, both in maps.items()}
+    figure = plot.stages(images[0], boxes[0], first)
+    for ax, response in zip(figure.axes[1:], first.values()):
+        assert np.array_equal(ax.images[-1].get_array(), response)
+    figure = plot.free_maps(images, boxes, maps)
+    shown = [ax.images[0].get_array() for ax in figure.axes[2:6]]
+    assert np.array_equal(shown, torch.cat(list(maps.values())))
+
+
+def test_forces_and_short_trainings_are_drawn_as_they_are():
+    figure = plot.pull_and_push([0, 1], {"paper": [(1, 31), (2, 30)]})
+    push, pull = (list(line.get_ydata()) for line in figure.axes[0].lines)
+    assert (push, pull) == ([31, 30], [1, 2])
+    settings = {"a": {"epsilon": 0.6, "epsilon_negative": 0.2}}
+    figure = plot.cell_forces([0, 0.5, 1], {"a": [-4.0, 0.0, 2.0]}, settings)
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines] == [0.6, 0.2]
+    drawn = np.concatenate(
+        [c.get_paths()[0].vertices[:, 1] for c in figure.axes[0].collections]
+    )
+    assert drawn.min() == -1 and drawn.max() == 0.5
+    history, highest = torch.rand(5, 2), torch.rand(3, 3)
+    figure = plot.short_training({"release": (history, highest)})
+    for line, values in zip(figure.axes[0].lines, history.T):
+        assert np.array_equal(line.get_ydata(), values)
+    assert np.array_equal(figure.axes[1].images[0].get_array(), highest)

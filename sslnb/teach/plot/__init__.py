@@ -77,7 +77,19 @@ from sslnb.teach.plot.equivariance import (
     veil,
     what_and_where,
 )
-from sslnb.teach.plot.invariance import pairs, pseudo_mask
+from sslnb.teach.plot.invariance import (
+    cell_forces,
+    free_maps,
+    mask_weights,
+    masks,
+    pairs,
+    pseudo_mask,
+    pseudo_masks,
+    pull_and_push,
+    roles,
+    short_training,
+    stages,
+)
 from sslnb.teach.plot.retrieval import (
     longer_lists,
     modality_gap,
