@@ -97,7 +97,7 @@ def test_help_of_train_has_every_setting_with_both_defaults(capsys):
     for field in fields(TrainConfig):
         assert f"--{field.name.replace('_', '-')}" in told
     assert (
-        "how often each clip is seen (section 4.1: 80) [default: 14; paper: 80]" in told
+        "how often each clip is seen (section 4.1: 80) [default: 12; paper: 80]" in told
     )
     assert "size of the model" in told and "[choices: laptop, paper]" in told
 

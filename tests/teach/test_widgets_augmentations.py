@@ -325,7 +325,7 @@ def test_another_audio_setting():
 
 
 def test_one_clip_or_waves_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(ValueError, match="two recordings or more"):
         augmentations(make_clips(count=1))
     clips = make_clips()
     short = dataclasses.replace(clips, waves=clips.waves[:, :100])

@@ -698,7 +698,7 @@ def test_help_shows_defaults_and_places_in_the_paper(capsys):
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for text in (
         "λ_geo of equation 11 (section 3.3.3: 2) [default: 2.0]",
-        "[default: 14; paper: 80]",
+        "[default: 12; paper: 80]",
         "--no-separate-masks",
         "ε of equation 5",
     ):
