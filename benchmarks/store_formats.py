@@ -3,14 +3,14 @@
     pip install zarr tensorstore tensordict datasets    # not the project's dependencies
     sslnb bench store_formats -- --folder /tmp --out formats.jsonl
 
-Each packs the same incompressible clips, which two processes read, until they are on the
-disk: the start of processes counts, and our second reading, which checks all. Memory at
-its peak is that of all these processes, with files that they map and without. Then one
-process and eight gather random rows in batches of 64, from the page cache if memory
-holds the files. A byte is flipped in the middle of a clip, and that clip read. Last, a
-smaller packing is killed when half of its bytes are written; what is there is opened,
-then packed again to its end. A library that is missing, or fails, has a row that says
-so. _formats.py has how each is used.
+Each packs the same incompressible clips, which two processes read, until they are on
+the disk: the start of processes counts, and our second reading, which checks all.
+Memory at its peak is that of all these processes, with files that they map and without.
+Then one process and eight gather random rows in batches of 64, from the page cache if
+memory holds the files. A byte is flipped in the middle of a clip, and that clip read.
+Last, a smaller packing is killed when half of its bytes are written; what is there is
+opened, then packed again to its end. A library that is missing, or fails, has a row
+that says so. _formats.py has how each is used.
 """
 
 import argparse
