@@ -4,6 +4,7 @@ plot            figures
 exercises       checks that say what is wrong with an answer
 invariance      maps and tables of notebook 03
 widgets         interactive pseudo-masks, equivariance and heatmaps
+ablation        table 1 beside its noise: seeds, steps, intervals
 augment_widget  interactive augmentations
 video_widget    a heatmap over a video of your own
 """

@@ -1,3 +1,4 @@
+from . import ablation as ablation
 from . import augment_widget as augment_widget
 from . import exercises as exercises
 from . import invariance as invariance

@@ -11,7 +11,7 @@ from PIL import Image
 from sslnb.data import soundstamps
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
 from sslnb.losses import equivariance_loss
-from sslnb.teach import plot
+from sslnb.teach import ablation, plot
 
 
 @pytest.fixture(autouse=True)
@@ -436,3 +436,105 @@ def test_forces_and_short_trainings_are_drawn_as_they_are():
     for line, values in zip(figure.axes[0].lines, history.T):
         assert np.array_equal(line.get_ydata(), values)
     assert np.array_equal(figure.axes[1].images[0].get_array(), highest)
+
+
+# --- notebook 05, appendix A3 -----------------------------------------------
+
+
+def test_curves_draw_every_run_its_best_epoch_and_the_bounds():
+    history = [{"epoch": e, "loss": 3 / e, "val_AUC": 0.1 * e} for e in (1, 2, 3)]
+    figure = plot.curves(
+        {"a": history, "b": history[:2]},
+        {"loss": "loss", "val_AUC": "AUC"},
+        bounds={"val_AUC": {"centre prior": 0.25}},
+        limits={"val_AUC": (0, 1)},
+        best={"a": 3, "b": 1},
+    )
+    for ax, name in zip(figure.axes, ("loss", "val_AUC")):
+        a, square, b, _ = ax.lines[:4]
+        assert list(a.get_xdata()) == [1, 2, 3] and list(b.get_xdata()) == [1, 2]
+        assert list(a.get_ydata()) == [m[name] for m in history]
+        assert (square.get_xdata(), square.get_marker()) == ([3], "s")
+        assert ax.get_ylim()[0] == 0
+    assert figure.axes[1].lines[-1].get_ydata()[0] == 0.25
+    assert [t.get_text() for t in figure.legends[0].texts] == ["a", "b", "centre prior"]
+
+
+def test_learning_draws_what_a_run_has_beside_its_bounds():
+    history = [{"epoch": e, "contrastive": 3 / e, "val_AUC": 0.1 * e} for e in (1, 2)]
+    free = {"centre prior": {"AUC": 0.3, "peak": 0.4}, "oracle": {"AUC": 0.5}}
+    figure = plot.learning({"a": history}, free, 3.5)
+    assert [ax.get_title() for ax in figure.axes] == ["contrastive loss", "AUC, val"]
+    loss, auc = ([line.get_ydata()[0] for line in ax.lines[1:]] for ax in figure.axes)
+    assert loss == [3.5] and auc == [0.3, 0.5]
+    assert figure.axes[1].get_ylim() == (0, 1)
+
+
+def test_a_step_shows_every_row_and_every_sound():
+    figure = plot.one_step(
+        {"x": torch.rand(3, 3, 8, 8), "y": torch.rand(3, 3, 8, 8)},
+        torch.rand(3, 1, 64, 120),
+        ["a", "b", "c"],
+        LAPTOP_AUDIO,
+    )
+    assert len(figure.axes) == 9
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["a", "b", "c", ""]
+    assert [ax.get_ylabel() for ax in figure.axes[:7:3]][:2] == ["x", "y"]
+
+
+def test_schedules_are_of_epochs_done():
+    figure = plot.schedules([1e-3] * 6, [0, 0.3, 0.6], [0.5, 1, 1], per_epoch=2)
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert figure.axes[1].patches[0].get_data().edges.tolist() == [0, 1, 2, 3]
+
+
+def test_rows_of_heatmaps_mark_the_maximum_of_each_map():
+    maps = torch.zeros(2, 4, 4)
+    maps[0, 1, 2] = maps[1, 3, 0] = 1
+    figure = plot.heatmap_rows(
+        torch.rand(2, 3, 8, 8), {"m": maps}, [(), None], ["a", "b"]
+    )
+    crosses = [ax.lines[0].get_xydata()[0].tolist() for ax in figure.axes[:2]]
+    assert crosses == [[0.625, 0.375], [0.125, 0.875]]
+
+
+def test_a_ladder_has_a_dot_for_each_run_and_a_line_of_means():
+    models = {"A": [10, 20], "B": [30, 50]}
+    bounds = {"centre prior": 25}
+    panels = {("cIoU", test): (models, bounds) for test in ("x", "y")}
+    stars = {("cIoU", "y"): {"B": 44}}
+    figure = plot.ladder(panels, ["", "+ app"], stars)
+    a, b, means, bound = figure.axes[0].lines
+    assert list(a.get_ydata()) == [10, 20] and list(b.get_ydata()) == [30, 50]
+    assert list(means.get_ydata()) == [15, 40] and bound.get_ydata()[0] == 25
+    assert figure.axes[1].lines[-1].get_ydata() == [44]
+    assert figure.axes[0].get_ylabel() == "cIoU in %"
+
+
+def test_an_effect_is_filled_where_its_interval_leaves_zero_out():
+    found = [
+        ablation.Effect(split, "AUC", step, value, 2.0)
+        for split in ("test", "unseen")
+        for step, value in (("A→B", 3.0), ("B→C", -1.0))
+    ]
+    figure = plot.effects(found, ["AUC"], ["A→B", "B→C"])
+    for ax in figure.axes:
+        points = [line for line in ax.lines if line.get_marker() == "o"]
+        assert [list(p.get_xdata()) for p in points] == [[3.0], [-1.0]]
+        assert [p.get_markerfacecolor() == "white" for p in points] == [False, True]
+
+
+def test_shares_are_bars_that_say_how_much():
+    figure = plot.shares({"a": 0.25, "b": 0.75}, "title", "share of the time")
+    (ax,) = figure.axes
+    assert [bar.get_width() for bar in ax.patches] == [0.25, 0.75]
+    assert [text.get_text() for text in ax.texts] == ["25%", "75%"]
+
+
+def test_similarities_have_the_colour_of_their_process():
+    owner = torch.tensor([[0, -1], [1, 1]])
+    (ax,) = plot.similarities({"x": owner}).axes
+    colors = ax.images[0].get_array()
+    assert tuple(colors[0, 0]) == to_rgb(plot.BLUE)
+    assert tuple(colors[1, 0]) == tuple(colors[1, 1]) == to_rgb(plot.ORANGE)
+    assert tuple(colors[0, 1]) == (0.92, 0.92, 0.92)

@@ -99,4 +99,14 @@ from sslnb.teach.plot.retrieval import (
     ranked_lists,
     scored_list,
 )
-from sslnb.teach.plot.training import curves
+from sslnb.teach.plot.training import (
+    curves,
+    effects,
+    heatmap_rows,
+    ladder,
+    learning,
+    one_step,
+    schedules,
+    shares,
+    similarities,
+)
