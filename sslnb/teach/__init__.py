@@ -1,6 +1,7 @@
 """Figures, widgets and exercises of the notebooks; nothing else uses them.
 
 plot            figures
+evaluation      scores beside priors, other sounds, published numbers (06, A2)
 exercises       checks that say what is wrong with an answer
 invariance      maps and tables of notebook 03
 widgets         interactive pseudo-masks, equivariance and heatmaps

@@ -1,5 +1,6 @@
 from . import ablation as ablation
 from . import augment_widget as augment_widget
+from . import evaluation as evaluation
 from . import exercises as exercises
 from . import invariance as invariance
 from . import plot as plot

@@ -18,6 +18,7 @@ from torch import Tensor
 from sslnb import augment, localise
 from sslnb.data import soundstamps
 from sslnb.data.clips import leaks
+from sslnb.data.field.annotations import Annotation, truth_of
 from sslnb.data.field.lists import clip_name
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
 from sslnb.losses import contrastive_loss, equivariance_loss, weighted_mean
@@ -97,6 +98,10 @@ def _retrieval_inputs():
 
 def _median(p):
     return p.flatten().kthvalue(p.numel() // 2 + 1).values
+
+
+def _votes(boxes):
+    return sum(localise.boxes_to_truth([box]) for box in boxes)
 
 
 def _ciou(mask, g):
@@ -430,6 +435,30 @@ EXERCISES = {
             "a false positive has g = 0; use [g = 0], not 1 − g, for disputed pixels": lambda p, g: (
                 ((p > _median(p)) * g).sum() / (g + (p > _median(p)) * (1 - g)).sum()
             ),
+        },
+    ),
+    "consensus": Exercise(
+        lambda boxes: truth_of(Annotation(boxes, annotators=3)),
+        lambda: [
+            (((0.1, 0.2, 0.6, 0.7), (0.2, 0.1, 0.7, 0.6), (0.15, 0.3, 0.5, 0.9)),),
+            (((0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 1.0, 1.0), (0.0, 0.0, 0.3, 0.2)),),
+        ],
+        {
+            "that is the union; a pixel of one annotator alone weighs one half": lambda boxes: (
+                _votes(boxes).clamp(max=1)
+            ),
+            "that is the mean; two of three annotators are enough for a weight of 1": lambda boxes: (
+                _votes(boxes) / 3
+            ),
+            "a weight is at most 1, also where all three agree": lambda boxes: (
+                _votes(boxes) / 2
+            ),
+            "that is the majority; a pixel of one annotator alone weighs one half": lambda boxes: (
+                (_votes(boxes) >= 2).float()
+            ),
+            "rows are y and columns are x: g[y0:y1, x0:x1]": lambda boxes: (
+                _votes(boxes).T / 2
+            ).clamp(max=1),
         },
     ),
     "success_rate": Exercise(

@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from sslnb.data import soundstamps
+from sslnb.data import load_scenes, soundstamps
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
 from sslnb.losses import equivariance_loss
 from sslnb.teach import ablation, plot
@@ -538,3 +538,89 @@ def test_similarities_have_the_colour_of_their_process():
     assert tuple(colors[0, 0]) == to_rgb(plot.BLUE)
     assert tuple(colors[1, 0]) == tuple(colors[1, 1]) == to_rgb(plot.ORANGE)
     assert tuple(colors[0, 1]) == (0.92, 0.92, 0.92)
+
+
+# --- notebook 06 and appendix A2 --------------------------------------------
+
+
+def test_gains_are_coloured_by_the_side_of_zero_that_they_are_on():
+    scores = {"a": (0.1, 0.05, 0.2), "b": (-0.1, -0.2, -0.05), "c": (0.0, -0.1, 0.1)}
+    figure = plot.gains({"test": scores})
+    _, *lines = figure.axes[0].lines
+    assert [line.get_color() for line in lines[::2]] == [plot.BLUE, plot.RED, "0.55"]
+    assert lines[0].get_xdata() == pytest.approx([5, 20])
+
+
+def test_a_success_curve_passes_through_its_rates():
+    ciou = torch.tensor([0.1, 0.5, 0.8, 0.9])
+    figure = plot.success_curves({"the model": ciou})
+    curve, point = figure.axes[1].lines
+    assert len(curve.get_ydata()) == 21
+    assert point.get_ydata()[0] == curve.get_ydata()[10] == 0.75
+
+
+def test_a_peak_is_marked_in_the_middle_of_its_pixel():
+    _, ax = plt.subplots()
+    p = torch.zeros(4, 5)
+    p[2, 3] = 1
+    plot.show_peak(ax, p)
+    (mark,) = ax.lines
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3.5 / 5, 2.5 / 4)
+
+
+def test_masks_at_quantiles_say_their_ciou():
+    p = torch.linspace(0, 1, 224 * 224).view(224, 224)
+    g = torch.zeros(224, 224)
+    g[112:] = 1  # the upper half of the values
+    figure = plot.at_quantiles(torch.rand(3, 8, 8), [], p, g, (0.5, 0.75))
+    titles = [ax.get_title() for ax in figure.axes[1:]]
+    assert titles == ["quantile 0.5: cIoU 1.00", "quantile 0.75: cIoU 0.50"]
+
+
+def test_the_best_threshold_of_a_sweep_has_a_star():
+    figure = plot.threshold_sweep([0.25, 0.5, 0.75], {"the model": [0.1, 0.3, 0.2]})
+    _, _, star = figure.axes[0].lines
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (0.5, pytest.approx(30))
+
+
+def test_published_scores_are_drawn_at_their_values():
+    rows = [("A", 33.0, "known"), ("B", 39.0, "unknown")]
+    ax = plot.published(rows, 34, 50).axes[0]
+    shown = [x[0] for x in (line.get_xdata() for line in ax.lines) if len(x) == 1]
+    assert shown == [33.0, 39.0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B"]
+
+
+def test_a_cropped_frame_shows_the_right_box_dashed():
+    frame, square = np.zeros((90, 160, 3), np.uint8), torch.rand(3, 8, 8)
+    used, true = [(0.1, 0.2, 0.3, 0.4)], [(0.0, 0.2, 0.2, 0.4)]
+    figure = plot.cropped(frame, square, square, used, true)
+    (dashed,) = figure.axes[2].lines
+    assert dashed.get_linestyle() == "--" and max(dashed.get_xdata()) == 0.2
+
+
+def test_figures_of_scores_take_what_the_notebook_has():
+    scenes = soundstamps.compose_many("test", 0, 12, 32)
+    pair = [scene for scene in scenes if len(scene.objects) > 1][:2]
+    maps = torch.rand(2, 224, 224)
+    assert len(plot.two_sounds(pair, [maps, maps]).axes) == 4
+    p, g = torch.rand(224, 224), (torch.rand(224, 224) > 0.5).float()
+    image = torch.rand(3, 8, 8)
+    steps = plot.ciou_steps(image, [], p, p.median(), g, torch.tensor(0.4))
+    assert steps.axes[3].get_title() == "4  cIoU 0.40"
+    size = torch.rand(5)
+    plot.against_size(size, {"the model": size, "centre prior": size})
+    plot.annotators(image, [(0.1, 0.1, 0.5, 0.5)], g)
+    plot.resized_rows(torch.rand(4), {"a": torch.rand(224)})
+    spectrogram = torch.rand(1, 64, 120)
+    plot.image_sound_map(image, [], spectrogram, LAPTOP_AUDIO, torch.rand(4, 4))
+
+
+def test_ranked_clips_stand_under_their_numbers():
+    clips = load_scenes("test", 3, 16)
+    numbers = torch.tensor([0.1, 0.2, 0.3])
+    groups = {"best": [2, 1], "worst": [0, 1]}
+    maps = torch.rand(3, 4, 4)
+    figure = plot.ranked_maps(clips, maps, numbers, 2 * numbers, groups)
+    titles = [ax.get_title().splitlines()[1] for ax in figure.axes]
+    assert titles[0] == "cIoU 0.30, bound 0.60" and titles[2] == "cIoU 0.10, bound 0.20"

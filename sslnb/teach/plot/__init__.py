@@ -77,6 +77,22 @@ from sslnb.teach.plot.equivariance import (
     veil,
     what_and_where,
 )
+from sslnb.teach.plot.evaluation import (
+    against_size,
+    annotators,
+    at_quantiles,
+    ciou_steps,
+    cropped,
+    gains,
+    image_sound_map,
+    published,
+    ranked_maps,
+    resized_rows,
+    show_peak,
+    success_curves,
+    threshold_sweep,
+    two_sounds,
+)
 from sslnb.teach.plot.invariance import (
     cell_forces,
     free_maps,
