@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import torch
 
 from benchmarks._formats import BYTES, LIBRARIES, READS, SPLIT, clip, name
 from benchmarks.ledger import ROOT, commit, machine
@@ -72,7 +73,8 @@ def packed(library, folder, count):
 
 
 def gathered(library, folder, count, seed, seconds):
-    """Rows a second, from when the parent says so."""
+    """Rows a second, from when the parent says so; on one thread, as workers read."""
+    torch.set_num_threads(1)
     length, gather = library.open(folder)
     draw = np.random.default_rng(seed)
     gather(draw.integers(length, size=BATCH))
