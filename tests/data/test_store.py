@@ -278,7 +278,8 @@ def test_a_run_may_be_killed_at_any_moment(tmp_path):
         time.sleep(rng.uniform(0, 0.2))
         process.kill()
         process.wait()
-        assert len(records_of(out)) > packed  # nothing is lost
+        # nothing is lost; a run may also have been quick enough to end
+        assert len(records_of(out)) > packed or is_complete(out)
 
     for _ in range(2):
         kill_when(len(records_of(out)))
