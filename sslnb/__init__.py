@@ -7,6 +7,7 @@ What the paper is about stands here, one idea a file; each package says what it 
     losses     03, 04  the invariance and the equivariance loss
     model      03, 04  two encoders and the response map between them
     release    03, 04  the authors' published weights
+    consistency    03, 04  how invariant and how equivariant a model is
     training   05  settings, one step, the loop
     localise   06  evaluation, response maps, videos
     retrieve   07  retrieval

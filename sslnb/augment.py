@@ -47,6 +47,12 @@ class Appearance:
     sigma: tuple[float, float] = (0.1, 2.0)
     blur_p: float = 0.5
 
+    @classmethod
+    def for_size(cls, pixels: int) -> "Appearance":
+        """T_app of images of `pixels` a side: appendix A.1 means a blur of 224 pixels."""
+        low, high = cls.sigma
+        return cls(sigma=(low * pixels / 224, high * pixels / 224))
+
     def draw(self, batch: int, generator: Generator) -> dict[str, Tensor]:
         """Tensors (batch,) by name, as `apply_appearance` takes them.
 
@@ -215,6 +221,15 @@ def warp(x: Tensor, theta: Tensor) -> Tensor:
     grid = F.affine_grid(theta.to(x.dtype), list(images.shape), align_corners=False)
     warped = F.grid_sample(images, grid, align_corners=False)
     return warped if x.ndim == 4 else warped[:, 0]
+
+
+def in_frame(theta: Tensor, height: int, width: int) -> Tensor:
+    """Cells (B, height, width) of bool that `warp` by theta (B, 2, 3) fills entirely.
+
+    The others show what lies out of frame, wholly or in part.
+    """
+    ones = torch.ones(len(theta), height, width, device=theta.device)
+    return warp(ones, theta) > 1 - 1e-3
 
 
 def draw_crops(batch: int, larger: int, size: int, generator: Generator) -> Tensor:

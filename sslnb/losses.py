@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslnb.augment import warp
+from sslnb.augment import in_frame, warp
 
 
 def weighted_mean(values: Tensor, logits: Tensor) -> Tensor:
@@ -119,6 +119,6 @@ def equivariance_loss(
         )
     response_1, response_2 = response_1.float(), response_2.float()
     transformed = warp(response_1, theta)  # T_geo(response_1)
-    in_frame = warp(torch.ones_like(response_1), theta) > 1 - 1e-3
-    squares = (response_2 - transformed).square() * in_frame
-    return all_sum(squares.sum()) / all_sum(in_frame.sum().float()).clamp(min=1)
+    inside = in_frame(theta, *response_1.shape[1:])
+    squares = (response_2 - transformed).square() * inside
+    return all_sum(squares.sum()) / all_sum(inside.sum().float()).clamp(min=1)

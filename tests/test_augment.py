@@ -124,6 +124,11 @@ def test_blur_wider_than_the_image_is_truncated_to_it():
     assert blur(some(1, 3, 4, 3), torch.tensor([5.0])).isfinite().all()
 
 
+def test_the_blur_of_t_app_is_as_strong_at_any_size():
+    assert Appearance.for_size(224) == Appearance()
+    assert Appearance.for_size(56).sigma == pytest.approx((0.025, 0.5))
+
+
 def test_appearance_of_a_sample_does_not_depend_on_its_batch():
     images, draw = some(64, 3, 16, 16), Appearance().draw(64, seeded())
     together = apply_appearance(images, draw)

@@ -28,6 +28,10 @@ class Clips:
     boxes: for each clip its boxes, normalised (x0, y0, x1, y1); masks (N, 224, 224)
     bool: the visible pixels of the sounding object. Of real clips, a label or a clip's
     boxes are None where they are not known, and the masks are None.
+
+    photos, recordings: N strings each, or None where they are not known: which clips
+    show the same photograph, or play the same recording, and so are no independent
+    trials. They identify no clip: fingerprint and stores leave them out.
     """
 
     names: list[str]
@@ -36,6 +40,8 @@ class Clips:
     waves: torch.Tensor
     boxes: list[tuple | None]
     masks: torch.Tensor | None
+    photos: list[str] | None = None
+    recordings: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -49,7 +55,15 @@ class Clips:
             self.waves[rows],
             self.boxes[rows],
             None if self.masks is None else self.masks[rows],
+            None if self.photos is None else self.photos[rows],
+            None if self.recordings is None else self.recordings[rows],
         )
+
+    @property
+    def groups(self) -> list[list[str]] | None:
+        """Photographs and recordings, as `intervals.mean_scores` takes them."""
+        known = [labels for labels in (self.photos, self.recordings) if labels]
+        return known or None
 
     def fingerprint(self, sampled: int = 48) -> dict:
         """What identifies these clips, as {what: value} of JSON's types.
@@ -108,6 +122,8 @@ def load_scenes(
         waves=fit_length(waves, samples),
         boxes=[scene.boxes for scene in scenes],
         masks=torch.from_numpy(np.stack([scene.mask for scene in scenes])),
+        photos=[scene.photo for scene in scenes],
+        recordings=[soundstamps.recording_of(scene.sound) for scene in scenes],
     )
 
 

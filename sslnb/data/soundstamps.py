@@ -134,6 +134,16 @@ def _recordings(split):
 
 
 @lru_cache
+def _names():
+    return {r["file"]: f"{r['class']}/{r['recording']}" for r in table("sounds")}
+
+
+def recording_of(sound: str) -> str:
+    """The recording, as class/name, that a file of sounds.tsv is all or a note of."""
+    return _names()[sound]
+
+
+@lru_cache
 def _backgrounds(split):
     return [row["file"] for row in table("backgrounds") if row["split"] == split]
 

@@ -3,7 +3,9 @@
     metrics    cIoU, AUC and pointing game: response maps against the ground truth
     protocols  what evaluation scripts do, each by name
     maps       .npz files of maps
-    intervals  the bootstrap over clips
+    intervals  the bootstrap over clips, or over photographs and recordings
+    negatives  false positives where nothing sounds
+    listening  the same images with other sounds: does the model listen?
     text       the report as printed
     report     anybody's maps against published annotations, under a named protocol
     respond    a model's maps for a folder of clips

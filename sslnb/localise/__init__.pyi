@@ -1,12 +1,20 @@
 from . import footage as footage
 from . import intervals as intervals
+from . import listening as listening
 from . import maps as maps
 from . import metrics as metrics
+from . import negatives as negatives
 from . import protocols as protocols
 from . import report as report
 from . import respond as respond
 from . import text as text
 from . import video as video
+from .listening import (
+    Listening as Listening,
+)
+from .listening import (
+    listening_test as listening_test,
+)
 from .metrics import (
     HALF as HALF,
 )

@@ -2,22 +2,26 @@
 
     >>> mean_scores({"cIoU": ciou >= 0.5, "mean IoU": ciou})
     {"cIoU": Score(value=0.34, low=0.33, high=0.35), …}
+    >>> mean_scores({"cIoU": ciou >= 0.5}, groups=clips.groups)   # wider, and honest
 
-Percentile bootstrap over clips (scipy.stats.bootstrap): the clips are resampled with
-replacement, and the interval holds the middle 95 % of the scores. It tells what another
-draw of test clips would change, and nothing else: not another training run, not another
-annotator.
+Percentile bootstrap (scipy.stats.bootstrap): the clips are resampled with replacement,
+and the interval holds the middle 95 % of the scores. It tells what another draw of test
+clips would change, and nothing else: not another training run, not another annotator.
 
-The ranking metrics of `detection` are ours: to scikit-learn's precision_recall_curve a
-clip is positive or negative, but here a clip with a visible sound that is localised
-wrongly is a missed detection below its confidence and a false positive above it. (A test
-shows where the two agree and where they do not.)
+Clips that share a photograph or a recording are no independent trials. With `groups`,
+the photographs are resampled and, independently, the recordings; a clip weighs as often
+as its photograph was drawn times as often as its recording was (the pigeonhole
+bootstrap: Owen 2007, Ann. Appl. Stat. 1:386). No bootstrap of crossed groups has the
+exact variance (McCullagh 2000, Bernoulli 6:285). This one errs on the wide side: of two
+kinds of groups, by a factor of up to √3 where the clips of a group have nothing in
+common, and by little where groups are large and matter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import bootstrap
 
 RESAMPLES = 2_000  # then an interval's ends are exact to 5 % of its half width
@@ -26,7 +30,7 @@ STEPS = np.arange(21) / 20  # thresholds of AUC; k · 0.05 exceeds 0.45, 0.65 an
 
 
 class Score(NamedTuple):
-    """A fraction and the ends of its 95 % interval (NaN where one clip makes it).
+    """A fraction and the ends of its 95 % interval (NaN where one clip or group makes it).
 
     As text in per cent: 33.95 [32.65, 35.25].
     """
@@ -55,12 +59,17 @@ def of_ciou(ciou: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def resample(
-    samples: Sequence[np.ndarray], statistic: Callable, resamples: int, seed: int
+    samples: Sequence[np.ndarray],
+    statistic: Callable,
+    resamples: int,
+    seed: int,
+    clips: int = 0,
 ) -> np.ndarray:
     """Ends (K, 2) of the 95 % intervals of K statistics of one or two samples.
 
-    samples: indices of clips (n,), resampled independently; statistic takes the
-    resampled indices, (B, n) each, and returns (K, B).
+    samples: indices of clips or of groups (n,), resampled independently; statistic
+    takes the resampled indices, (B, n) each, and returns (K, B). clips: how many it
+    weighs at once, where that is more than it is given.
     """
     sizes = [len(sample) for sample in samples]
     if min(sizes) < 2:
@@ -71,7 +80,7 @@ def resample(
         statistic,
         n_resamples=resamples,
         method="percentile",
-        batch=max(1, AT_ONCE // sum(sizes)),
+        batch=max(1, AT_ONCE // max(sum(sizes), clips)),
         vectorized=True,
         rng=np.random.default_rng(seed),
     ).confidence_interval
@@ -79,73 +88,87 @@ def resample(
 
 
 def mean_scores(
-    values: Mapping[str, np.ndarray], resamples: int = RESAMPLES, seed: int = 0
+    values: Mapping[str, ArrayLike],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    over: ArrayLike | None = None,
 ) -> dict[str, Score]:
-    """Name -> Score, the mean over clips of values, name -> (N,)."""
+    """Name -> Score, the mean over clips of values, name -> (N,).
+
+    groups: labels (N,) or (G, N), such as each clip's photograph and its recording,
+    that are resampled in place of the clips. over (N,), ≥ 0: the scores are then
+    Σ values / Σ over. ValueError where lengths differ, or `over` sums to 0.
+
+    A resample that no clip is in, as there may be of very few, counts as the score.
+    """
     table = np.stack([np.asarray(column, float) for column in values.values()])
     clips = table.shape[1]
+    base = np.ones(clips) if over is None else np.asarray(over, float)
+    if base.shape != (clips,) or not base.sum() > 0:
+        raise ValueError(
+            f"over has shape {base.shape} and sum {base.sum():g}; need {(clips,)} and a "
+            "sum above 0"
+        )
+    scores = np.array([column.mean() for column in table]) / base.mean()
+    factors = [np.arange(clips)] if groups is None else crossed(groups, clips)
+    sizes = [factor.max() + 1 for factor in factors]
 
-    def means(drawn, axis):
-        return table @ counted(np.atleast_2d(drawn), clips).T / clips
+    def means(*drawn, axis):
+        weights = np.ones((1, clips), int)  # of clips, (B, N)
+        for levels, size, factor in zip(drawn, sizes, factors):
+            weights = weights * counted(np.atleast_2d(levels), size)[:, factor]
+        total = weights @ base  # (B,)
+        some = total > 0
+        return np.where(
+            some, table @ weights.T / np.where(some, total, 1), scores[:, None]
+        )
 
-    ends = resample((np.arange(clips),), means, resamples, seed)
+    ends = resample([np.arange(n) for n in sizes], means, resamples, seed, clips)
     return {
-        name: Score(float(column.mean()), *pair)
-        for name, column, pair in zip(values, table, ends.tolist())
+        name: Score(value, *pair)
+        for name, value, pair in zip(values, scores.tolist(), ends.tolist())
     }
 
 
-def detection(
-    success: np.ndarray,
-    confidence: np.ndarray,
-    silent: np.ndarray,
+def paired_differences(
+    first: Mapping[str, ArrayLike],
+    second: Mapping[str, ArrayLike],
     resamples: int = RESAMPLES,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> dict[str, Score]:
-    """SLAVC's false-positive metrics: {"AP", "max-F1", "LocAcc"} -> Score.
+    """Name -> Score of first − second, both name -> (N,) of the same clips.
 
-    success (N,) bool and confidence (N,): of clips with a visible sound; silent (M,):
-    confidences of pairs without one. At a confidence δ,
-
-        TP  a visible sound, confidence ≥ δ and cIoU ≥ 0.5
-        FP  confidence ≥ δ otherwise
-        FN  a visible sound, confidence < δ
-
-    and precision P = TP / (TP + FP), recall R = TP / (TP + FN). AP is the area under
-    max P over lower δ against R, with every confidence as δ; max-F1 the maximum of
-    2PR / (P + R); LocAcc the precision over the visible at the lowest δ, which is cIoU.
-    (SLAVC's script tries 200 confidences and leaves out the first step.)
+    Sharper than two intervals side by side: what is easy or hard about a clip cancels.
+    ValueError where names or lengths differ.
     """
-    success = np.asarray(success, bool)
-    both = np.concatenate([confidence, silent])
-    order = np.argsort(-both, kind="stable")
-    last = np.flatnonzero(np.diff(-both[order], append=np.inf))  # of equal confidences
-    place = np.empty(len(both), int)
-    place[order] = np.searchsorted(
-        last, np.arange(len(both))
-    )  # the first δ that includes it
-    seen, unseen = place[: len(success)], place[len(success) :]
+    one, two = (
+        {n: np.asarray(v, float) for n, v in x.items()} for x in (first, second)
+    )
+    shapes = [{n: v.shape for n, v in x.items()} for x in (one, two)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"scores differ in names or clips: {shapes[0]}, {shapes[1]}")
+    return mean_scores({n: one[n] - two[n] for n in one}, resamples, seed, groups)
 
-    def curve(visible, hidden, axis):
-        """AP, max-F1 and LocAcc (3, …) of resampled clips, given by index (…, n)."""
-        visible, hidden = np.atleast_2d(visible), np.atleast_2d(hidden)
-        found, missed = success[visible], ~success[visible]
-        tp = counted(seen[visible], len(last), found).cumsum(1)
-        fp = counted(seen[visible], len(last), missed).cumsum(1)
-        fn = visible.shape[-1] - tp - fp
-        fp = fp + counted(unseen[hidden], len(last)).cumsum(1)
-        precision = tp / np.maximum(tp + fp, 1)
-        recall = tp / np.maximum(tp + fn, 1)
-        highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        ap = (highest * np.diff(recall, prepend=0, axis=1)).sum(1)
-        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        return np.stack([ap, f1.max(1), found.mean(1)])
 
-    samples = np.arange(len(success)), np.arange(len(silent))
-    values = curve(*samples, axis=-1)[:, 0].tolist()
-    ends = resample(samples, curve, resamples, seed).tolist()
-    names = ("AP", "max-F1", "LocAcc")
-    return {name: Score(v, *pair) for name, v, pair in zip(names, values, ends)}
+def crossed(groups: ArrayLike, clips: int) -> list[np.ndarray]:
+    """Numbers (N,) of the groups, from 0, in each factor that is to be resampled.
+
+    groups: labels (N,) or (G, N). A factor that lies within a coarser one, as
+    photographs do that have one recording each, is left out: drawing the coarser one
+    draws it too. ValueError where there are not N labels.
+    """
+    labels = np.atleast_2d(np.asarray(groups))
+    if labels.shape[1:] != (clips,):
+        raise ValueError(f"groups have shape {labels.shape}; need {clips} labels each")
+    factors = [np.unique(row, return_inverse=True)[1] for row in labels]
+    kept: list[np.ndarray] = []
+    for factor in sorted(factors, key=np.max):
+        pairs = (np.unique([factor, other], axis=1).shape[1] for other in kept)
+        if factor.max() + 1 not in pairs:
+            kept.append(factor)
+    return kept
 
 
 def counted(

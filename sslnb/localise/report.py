@@ -31,15 +31,9 @@ from sslnb.data.field.annotations import (
     shortened,
     truth_of,
 )
-from sslnb.localise.intervals import (
-    RESAMPLES,
-    STEPS,
-    area,
-    detection,
-    mean_scores,
-    of_ciou,
-)
+from sslnb.localise.intervals import RESAMPLES, STEPS, area, mean_scores, of_ciou
 from sslnb.localise.maps import open_maps, read_map
+from sslnb.localise.negatives import detection
 from sslnb.localise.protocols import PROTOCOLS, Protocol, activated, in_range, measure
 from sslnb.localise.text import paragraphs
 

@@ -89,9 +89,7 @@ def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None)
     two are aligned. batch: clips of the whole batch, of which these are this process's.
     """
     batch, size = batch or len(images), images.shape[-1]
-    # the blur of appendix A.1 is meant for images of 224 pixels
-    appearance = augment.Appearance(sigma=(0.1 * size / 224, 2.0 * size / 224))
-    appearance = scaled(appearance, strength)
+    appearance = scaled(augment.Appearance.for_size(size), strength)
     geometric = augment.Geometric(crop=config.crop, scale_p=config.scale_p)
     if "app" not in config.parts:
         return images, images, None

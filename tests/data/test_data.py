@@ -172,6 +172,32 @@ def test_a_fingerprint_reads_a_few_rows_of_many_clips(few):
     assert told == [0, many - 1]  # evenly spaced, from the first to the last
 
 
+def test_scenes_know_their_photograph_and_recording_in_every_part(few):
+    scenes = soundstamps.compose_many("val", 0, 5, 32)
+    assert few.photos == [scene.photo for scene in scenes]
+    files = {row["file"]: row for row in soundstamps.table("sounds")}
+    for recording, scene in zip(few.recordings, scenes):
+        row = files[scene.sound]
+        assert recording == f"{row['class']}/{row['recording']}"
+    part = few.part(slice(1, 4))
+    assert part.groups == [few.photos[1:4], few.recordings[1:4]]
+    unknown = replace(few, photos=None, recordings=None)
+    assert unknown.groups is None is unknown.part(slice(2)).photos
+    assert replace(few, photos=None).groups == [few.recordings]
+
+
+def test_notes_of_one_recording_are_one_recording():
+    rows = soundstamps.table("sounds")
+    named = {soundstamps.recording_of(row["file"]) for row in rows}
+    assert len(named) == len({(row["class"], row["recording"]) for row in rows})
+    assert len(named) < len(rows)
+
+
+def test_photographs_and_recordings_are_no_part_of_a_fingerprint(few):
+    unknown = replace(few, photos=None, recordings=None)
+    assert unknown.fingerprint() == few.fingerprint()
+
+
 def test_leaks_by_clip_and_by_source_video_in_any_spelling():
     test = [
         "ccccccccccc_000001.jpg",

@@ -17,7 +17,7 @@ import torch
 from sslnb import localise
 from sslnb.cli import main
 from sslnb.data.field.annotations import SIZE, Annotation, read_annotations, truth_of
-from sslnb.localise import intervals, metrics, protocols
+from sslnb.localise import intervals, metrics, negatives, protocols
 from sslnb.localise.maps import open_maps, simulated_maps
 from sslnb.localise.protocols import PROTOCOLS
 from sslnb.localise.report import evaluate
@@ -518,14 +518,14 @@ def test_ap_is_sklearns_interpolated_where_every_visible_sound_is_localised():
     )
     highest = np.maximum.accumulate(precision)  # over lower recall comes later there
     area = -np.sum(np.diff(recall) * highest[:-1])
-    found = intervals.detection(np.ones(60, bool), confidence, silent, FEW)
+    found = negatives.detection(np.ones(60, bool), confidence, silent, FEW)
     assert found["AP"].value == pytest.approx(area)
     success = rng.random(60) < 0.5  # to sklearn a wrong localisation is a negative pair
     wrong = sklearn.metrics.average_precision_score(
         np.concatenate([success, np.zeros(40, bool)]),
         np.concatenate([confidence, silent]),
     )
-    found = intervals.detection(success, confidence, silent, FEW)
+    found = negatives.detection(success, confidence, silent, FEW)
     assert abs(found["AP"].value - wrong) > 0.02
 
 
@@ -556,7 +556,7 @@ def test_false_positives_equal_a_loop_over_confidences(seed):
     success = rng.random(visible) < (0.4 if seed else 0)
     # few values: many ties, also between the two kinds
     confidence, silent = (rng.integers(0, 30, n) / 30 for n in (visible, hidden))
-    found = intervals.detection(success, confidence, silent, FEW)
+    found = negatives.detection(success, confidence, silent, FEW)
     hand = detection_by_hand(success, confidence, silent)
     assert found["AP"].value == pytest.approx(hand[0], abs=1e-12)
     assert found["max-F1"].value == pytest.approx(hand[1], abs=1e-12)
@@ -575,8 +575,8 @@ def test_resampled_false_positives_equal_the_loop_too():
         return np.zeros((3, 2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intervals, "resample", one)
-        intervals.detection(success, confidence, silent)
+        patch.setattr(negatives, "resample", one)
+        negatives.detection(success, confidence, silent)
     assert len(drawn) == 5
     for visible, hidden, values in drawn:
         hand = detection_by_hand(success[visible], confidence[visible], silent[hidden])
