@@ -12,9 +12,9 @@ Clips that share a photograph or a recording are no independent trials. With `gr
 the photographs are resampled and, independently, the recordings; a clip weighs as often
 as its photograph was drawn times as often as its recording was (the pigeonhole
 bootstrap: Owen 2007, Ann. Appl. Stat. 1:386). No bootstrap of crossed groups has the
-exact variance (McCullagh 2000, Bernoulli 6:285). This one errs on the wide side: of two
-kinds of groups, by a factor of up to √3 where the clips of a group have nothing in
-common, and by little where groups are large and matter.
+exact variance (McCullagh 2000, Bernoulli 6:285). This one errs on the wide side: little
+where each photograph meets many recordings, and by a factor of up to √3 where it meets
+few, as in most classes of SoundStamps (about 1.6 on its `test`, in a simulation).
 """
 
 from collections.abc import Callable, Mapping, Sequence
