@@ -4,6 +4,8 @@ from . import evaluation as evaluation
 from . import exercises as exercises
 from . import invariance as invariance
 from . import plot as plot
+from . import protocols as protocols
+from . import published as published
 from . import retrieval as retrieval
 from . import video_widget as video_widget
 from . import widgets as widgets

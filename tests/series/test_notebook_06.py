@@ -16,7 +16,7 @@ from sslnb.localise.maps import simulated_maps
 from sslnb.localise.protocols import PROTOCOLS
 from sslnb.localise.report import evaluate
 from sslnb.series import run
-from sslnb.teach import evaluation
+from sslnb.teach import protocols, published
 
 PATH = run.NOTEBOOKS / "06_localisation.ipynb"
 APPENDIX = run.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
@@ -49,7 +49,7 @@ def texts(path):
 def test_the_table_of_leaks_is_what_the_published_lists_say(tmp_path):
     for name, file in PUBLISHED.items():
         (tmp_path / SOURCES[name].file).symlink_to(SHARED / file)
-    rows = {row[0]: row[1:] for row in evaluation.leak_rows(tmp_path)}
+    rows = {row[0]: row[1:] for row in published.leak_rows(tmp_path)}
     told = [row[-1] for row in rows.values()]
     assert told.count("counted now") == 5 and told.count("on record") == 3
     assert rows["EZ-VSL, SLAVC, SSLalignment"][:3] == ["3,709 of 5,158", "72%", "3,784"]
@@ -63,7 +63,7 @@ def test_a_list_that_is_not_as_recorded_is_an_error(tmp_path):
         (tmp_path / SOURCES[name].file).symlink_to(SHARED / PUBLISHED["ez-vsl-144k"])
     (tmp_path / SOURCES["vggss"].file).symlink_to(SHARED / "vggss.json")
     with pytest.raises(ValueError, match=r"3709.*recorded are"):
-        evaluation.leak_rows(tmp_path)
+        published.leak_rows(tmp_path)
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_what_is_recorded_of_vgg_ss_is_measured():
     }
     assert {
         name: round(100 * r.scores["cIoU"].value, 2) for name, r in reports.items()
-    } == evaluation.SIMULATED
+    } == published.SIMULATED
     prior, oracle = reports["lvs"].baselines.values()
     size = reports["lvs"].per_clip["size"].to_numpy(copy=True)
     found = {
@@ -99,20 +99,20 @@ def test_what_is_recorded_of_vgg_ss_is_measured():
     assert {
         name: tuple(round(100 * scores[x], 2) for x in ("cIoU", "AUC"))
         for name, scores in found.items()
-    } == evaluation.VGG_SS
+    } == published.VGG_SS
     adaptive = (prior[f"adaptive {name}"] for name in ("cIoU", "AUC"))
-    assert tuple(round(100 * x, 2) for x in adaptive) == evaluation.VGG_SS_ADAPTIVE
-    assert round((size < 0.25).mean(), 4) == evaluation.VGG_SS_BELOW_QUARTER
-    assert evaluation.TEST_CLIPS["vggss"] == len(annotations)
+    assert tuple(round(100 * x, 2) for x in adaptive) == published.VGG_SS_ADAPTIVE
+    assert round((size < 0.25).mean(), 4) == published.VGG_SS_BELOW_QUARTER
+    assert published.TEST_CLIPS["vggss"] == len(annotations)
 
     overlaps = []
     for known in annotations.values():
         boxes = np.clip(np.array(known.boxes).reshape(-1, 4), 0, 1)
         used = boxes_to_truth(boxes.tolist()).numpy() > 0
-        moved = evaluation.cropped_boxes(boxes, 16, 9)
+        moved = protocols.cropped_boxes(boxes, 16, 9)
         true = boxes_to_truth(moved).numpy() > 0
         overlaps.append((used & true).sum() / max((used | true).sum(), 1))
-    assert round(np.mean(overlaps), 2) == evaluation.VGG_SS_CROPPED
+    assert round(np.mean(overlaps), 2) == published.VGG_SS_CROPPED
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sslnb.data.field.annotations import Annotation, read_annotations
 from sslnb.localise.intervals import Score
 from sslnb.localise.maps import open_maps, simulated_maps
 from sslnb.localise.report import evaluate
-from sslnb.teach import evaluation
+from sslnb.teach import evaluation, protocols, published
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def test_clips_come_back_from_the_files_that_they_were_written_to(clips, tmp_pat
 
 
 def test_numbers_have_the_digits_that_they_are_printed_with():
-    assert evaluation.pair((38.63, 39.65)) == "38.63 / 39.65"
-    assert evaluation.pair((34.4, None)) == "34.4 / –"
-    assert evaluation.pair((66.0, 39.50)) == "66.0 / 39.5"
-    assert evaluation.pair(None) == "–"
+    assert published.pair((38.63, 39.65)) == "38.63 / 39.65"
+    assert published.pair((34.4, None)) == "34.4 / –"
+    assert published.pair((66.0, 39.50)) == "66.0 / 39.5"
+    assert published.pair(None) == "–"
     assert evaluation.percent({"AUC": 0.3993, "cIoU": 0.3767}) == "37.7 / 39.9"
     assert evaluation.with_interval(Score(0.1, -0.02, 0.3), "+") == "+10.0 [-2, +30]"
 
@@ -112,27 +112,27 @@ def test_sounds_of_other_classes_are_counted_image_by_image():
 
 
 def test_cropped_boxes_lie_where_the_crop_puts_their_pixels():
-    (box,) = evaluation.cropped_boxes([(0.3, 0.2, 0.9, 0.8)], 200, 100)
+    (box,) = protocols.cropped_boxes([(0.3, 0.2, 0.9, 0.8)], 200, 100)
     # the middle square is x from 50 to 150 of 200 pixels
     assert box == pytest.approx([(60 - 50) / 100, 0.2, 1.0, 0.8])
-    (same,) = evaluation.cropped_boxes([(0.1, 0, 1, 1)], 5, 5)
+    (same,) = protocols.cropped_boxes([(0.1, 0, 1, 1)], 5, 5)
     assert same == pytest.approx([0.1, 0, 1, 1])
 
 
 def test_three_annotators_differ_and_stay_in_the_image():
-    boxes = evaluation.three_annotators((0.0, 0.5, 0.4, 1.0))
+    boxes = protocols.three_annotators((0.0, 0.5, 0.4, 1.0))
     assert len(set(boxes)) == 3
     assert all(0 <= edge <= 1 for box in boxes for edge in box)
     known = {
         "a": Annotation(((0.1, 0.1, 0.5, 0.5),)),
         "b": Annotation(tuple(boxes), None, 3),
     }
-    voted = evaluation.voted(known)
+    voted = protocols.voted(known)
     assert voted["a"].annotators == 3 and voted["b"] is known["b"]
 
 
 def test_an_error_stands_in_place_of_scores(report):
-    text = evaluation.rule_table({"lvs": report, "slavc": ValueError("no cosines")})
+    text = protocols.rule_table({"lvs": report, "slavc": ValueError("no cosines")})
     lines = text.splitlines()
     assert lines[2].startswith("| `lvs` |") and "| +0.00 |" in lines[2]
     assert lines[3].startswith("| `slavc` | no cosines | – |")
@@ -151,14 +151,14 @@ def test_tables_have_as_many_columns_as_names(report, crowded):
         evaluation.paper_table(reports, "ours", "scenes", {("a", "b.json"): report}),
         evaluation.listening_table(maps, crowded, truth, guesses),
         evaluation.guess_table({"oracle": guesses["oracle"], "x": truth.mean((1, 2))}),
-        evaluation.published_table(),
-        evaluation.leak_table(),
+        published.published_table(),
+        published.leak_table(),
     ):
         assert len({line.count("|") for line in text.splitlines()}) == 1, text
 
 
 def test_published_points_say_what_is_known_of_leaks():
-    kinds = {name: kind for name, _, kind in evaluation.published_points()}
+    kinds = {name: kind for name, _, kind in published.published_points()}
     assert kinds["the paper, F"] == "no test clip in training"
     assert kinds["FNAC †"] == "test clips in training"
     assert kinds["LVS"] == "training list not compared"
