@@ -356,13 +356,32 @@ def test_collapse_shows_two_maps_of_each_stage():
 
 
 def test_each_seed_has_a_marker_for_each_setting():
+    names = ["rotation 10°", "flip", "AUC"]
     results = {
-        "λ = 0": pd.DataFrame({"e": [1.0, 2.0]}),
-        "λ = 2": pd.DataFrame({"e": [3.0, 4.0]}),
+        "λ = 0": pd.DataFrame({name: [1.0, 2.0] for name in names}),
+        "λ = 2": pd.DataFrame({name: [3.0, 4.0] for name in names}),
     }
-    start, *seeds = plot.seed_scatter(results, {"e": 0.5}).axes[0].lines
-    assert list(start.get_ydata()) == [0.5, 0.5]
-    assert [list(line.get_ydata()) for line in seeds] == [[1, 3], [2, 4]]
+    figure = plot.seed_scatter(results, names[:2])
+    rotation, flip, auc = figure.axes
+    assert [text.get_text() for text in rotation.get_xticklabels()] == ["10°"]
+    assert [text.get_text() for text in flip.get_xticklabels()] == ["flip"]
+    for ax in (rotation, flip, auc):
+        shown = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 1]
+        assert [float(y[0]) for y in shown] == [1, 2, 3, 4]
+
+
+def test_rotated_maps_show_where_the_foreground_should_be():
+    theta = torch.stack([torch.eye(2, 3), torch.eye(2, 3)])
+    theta[1, 0, 2] = 0.5  # shows what is to the right, by one of four cells
+    maps = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 8, 8)
+    figure = plot.rotated_maps(images, theta, {"a": maps, "b": maps}, [0, 30])
+    assert len(figure.axes) == 4
+    assert [ax.get_title() for ax in figure.axes] == ["0°", "30°"] * 2
+    shown = np.ma.masked_invalid(figure.axes[1].images[1].get_array())
+    assert np.ma.getmaskarray(shown)[:, 3].all()  # out of frame
+    assert np.allclose(shown[:, :3], maps[1, :, :3])
+    assert all(ax.collections for ax in figure.axes)  # contours
 
 
 # --- notebook 03 ------------------------------------------------------------

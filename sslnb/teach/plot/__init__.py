@@ -72,6 +72,7 @@ from sslnb.teach.plot.equivariance import (
     gradient_steps,
     map_pairs,
     receptive_fields,
+    rotated_maps,
     seed_scatter,
     two_ways,
     veil,
