@@ -457,6 +457,16 @@ def test_forces_and_short_trainings_are_drawn_as_they_are():
     assert np.array_equal(figure.axes[1].images[0].get_array(), highest)
 
 
+def test_a_map_of_a_view_stands_below_it_with_its_change():
+    views, maps = torch.rand(2, 3, 8, 8), torch.rand(2, 4, 4)
+    maps[1] = maps[0] + 0.5 * maps[0].std(correction=0)
+    figure = plot.views_and_maps(views, {"a": maps, "b": 1 - maps})
+    shown = [ax.images[0].get_array() for ax in figure.axes[2:6]]
+    assert np.allclose(shown, torch.cat([maps, 1 - maps]))
+    titles = [ax.get_title() for ax in figure.axes[2:6]]
+    assert titles == ["map S(I)", "change 0.25"] * 2
+
+
 # --- notebook 05, appendix A3 -----------------------------------------------
 
 

@@ -106,6 +106,7 @@ from sslnb.teach.plot.invariance import (
     roles,
     short_training,
     stages,
+    views_and_maps,
 )
 from sslnb.teach.plot.retrieval import (
     longer_lists,
