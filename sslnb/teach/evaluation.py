@@ -12,13 +12,15 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sslnb import localise
 from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import Annotation
 from sslnb.data.soundstamps import Scene
-from sslnb.localise.intervals import Score, mean_scores, of_ciou
+from sslnb.localise.intervals import Score, of_ciou, paired_differences
+from sslnb.localise.listening import FITTING, OTHER, SILENCE, Listening
 from sslnb.localise.report import Report
 from sslnb.localise.respond import write_maps
 from sslnb.teach.plot.base import table
@@ -56,28 +58,36 @@ def write_scored(
     return maps, boxes
 
 
-def gain(report: Report, seed: int = 0) -> dict[str, Score]:
-    """Each score less the centre prior's, with the interval of the difference.
+def contributions(report: Report, prefix: str = "") -> dict[str, np.ndarray]:
+    """Score name -> what each scored clip adds to it, (N,); the score is the mean.
 
-    Both score the same clips, so that the difference is resampled clip by clip.
+    prefix "centre_": of the centre prior, in place of the model.
     """
     rows = report.per_clip[report.per_clip["scored"]]
+    ciou, adaptive, hit = (
+        rows[prefix + name].to_numpy(float) for name in ("ciou", "adaptive", "pointing")
+    )
+    return {
+        **of_ciou(ciou),
+        **of_ciou(adaptive, "adaptive "),
+        "pointing": hit,
+        "mean IoU": ciou,
+    }
 
-    def columns(prefix):
-        ciou, adaptive, hit = (
-            rows[prefix + name].to_numpy(float)
-            for name in ("ciou", "adaptive", "pointing")
-        )
-        return {
-            **of_ciou(ciou),
-            **of_ciou(adaptive, "adaptive "),
-            "pointing": hit,
-            "mean IoU": ciou,
-        }
 
-    model, prior = columns(""), columns("centre_")
-    return mean_scores(
-        {name: 1.0 * model[name] - prior[name] for name in model}, seed=seed
+def gain(
+    report: Report, seed: int = 0, groups: ArrayLike | None = None
+) -> dict[str, Score]:
+    """Each score less the centre prior's, with the interval of the difference.
+
+    Both score the same clips, so that the difference is resampled clip by clip, or
+    by their groups (see `mean_scores`).
+    """
+    return paired_differences(
+        contributions(report),
+        contributions(report, "centre_"),
+        seed=seed,
+        groups=groups,
     )
 
 
@@ -124,26 +134,30 @@ def guess_table(ciou: Mapping[str, Tensor]) -> str:
 
 def score_table(
     reports: Mapping[str, Report],
-    peaks: Mapping[str, Score],
-    photographs: Mapping[str, int],
+    scores: Mapping[str, Mapping[str, Score]],
+    clips: Mapping[str, Clips],
 ) -> str:
-    """Scores of each set with intervals, beside the centre prior and the oracle."""
+    """Scores of each set with intervals, beside the centre prior and the oracle.
+
+    scores: set -> name -> Score, "peak" among the names.
+    """
     names, rows = ("cIoU", "AUC", "adaptive cIoU", "pointing"), []
     for split, report in reports.items():
         prior, oracle = report.baselines["centre prior"], report.baselines["oracle"]
+        groups = (clips[split].photos or (), clips[split].recordings or ())
         rows.append(
             [
                 f"**{split}**",
                 f"{report.per_clip['scored'].sum():,}",
-                photographs[split],
-                *(with_interval(report.scores[name]) for name in names),
-                with_interval(peaks[split]),
+                *(len(set(labels)) or "?" for labels in groups),
+                *(with_interval(scores[split][name]) for name in (*names, "peak")),
                 " / ".join(f"{100 * prior[name]:.1f}" for name in names),
                 percent(oracle),
             ]
         )
+    counted = ("set", "clips", "photographs", "recordings")
     last = ("centre prior: the same but peak", "oracle: cIoU / AUC")
-    return table(["set", "clips", "photographs", *names, "peak", *last], rows)
+    return table([*counted, *names, "peak", *last], rows)
 
 
 def gain_table(gains: Mapping[str, Mapping[str, Score]], names: Sequence[str]) -> str:
@@ -284,19 +298,27 @@ def higher(a: Tensor, b: Tensor) -> float:
     return ((gap > 0).double() + 0.5 * (gap == 0)).mean().item()
 
 
-def with_other_classes(
-    responses: Tensor, labels: Sequence, truth: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Does the peak hit the ground truth with the own sound, and with other classes'?
+def heard_table(found: Mapping[str, Listening], name: str = "pointing") -> str:
+    """One score of each set with each sound, and what the fitting one adds.
 
-    responses (N, N, h, w) of image i with sound j. Returns (N,) of 0 or 1, and (N,):
-    the fraction of the sounds of other classes with which image i's peak hits.
+    The last column tells whether that is more than nothing: by the interval of fitting
+    less another class.
     """
-    hit = torch.stack(
-        [localise.peak_hit(responses[:, j], truth) for j in range(len(labels))], 1
-    ).double()
-    other = torch.tensor([[a != b for b in labels] for a in labels])
-    return hit.diagonal(), (hit * other).sum(1) / other.sum(1)
+    rows = []
+    for split, each in found.items():
+        added = [score[name] for score in each.differences.values()]
+        low = each.differences[OTHER][name].low
+        rows.append(
+            [
+                f"`{split}`",
+                *(with_interval(row[name]) for row in each.scores.values()),
+                *(with_interval(score, "+") for score in added),
+                "it listens" if low > 0 else "not measurably",
+            ]
+        )
+    sounds, less = (FITTING, OTHER, SILENCE), (OTHER, SILENCE)
+    lead = (f"{FITTING} − {sound}" for sound in less)
+    return table([f"{name}, per cent", *sounds, *lead, "does it listen?"], rows)
 
 
 # --- a video ------------------------------------------------------------------------

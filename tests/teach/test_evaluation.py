@@ -9,6 +9,7 @@ from sslnb import localise
 from sslnb.data import load_scenes, soundstamps
 from sslnb.data.field.annotations import Annotation, read_annotations
 from sslnb.localise.intervals import Score
+from sslnb.localise.listening import Listening
 from sslnb.localise.maps import open_maps, simulated_maps
 from sslnb.localise.report import evaluate
 from sslnb.teach import evaluation, protocols, published
@@ -37,6 +38,23 @@ def test_a_gain_is_the_score_less_the_priors(report):
     for name, score in report.scores.items():
         assert gain[name].value == pytest.approx(score.value - prior[name])
         assert gain[name].low <= gain[name].value <= gain[name].high
+
+
+def test_a_gain_by_photograph_is_the_same_with_another_interval(report, clips):
+    by_clip, by_photo = (
+        evaluation.gain(report, groups=g) for g in (None, clips.photos)
+    )
+    assert all(by_photo[name].value == by_clip[name].value for name in by_clip)
+    assert by_photo["pointing"] != by_clip["pointing"]
+
+
+def test_contributions_are_those_of_which_the_scores_are_means(report):
+    for prefix, scores in (
+        ("", {name: score.value for name, score in report.scores.items()}),
+        ("centre_", report.baselines["centre prior"]),
+    ):
+        found = evaluation.contributions(report, prefix)
+        assert {n: c.mean() for n, c in found.items()} == pytest.approx(scores)
 
 
 def test_clips_come_back_from_the_files_that_they_were_written_to(clips, tmp_path):
@@ -73,6 +91,23 @@ def test_other_sounds_are_of_the_class_that_they_are_said_to_be(crowded):
         evaluation.other_sounds(crowded, bank.part(slice(0, 1)))
 
 
+def listening(gain):
+    row = {"pointing": gain}
+    sounds = ("another class", "silence")
+    return Listening(
+        dict.fromkeys(("fitting", *sounds), row), dict.fromkeys(sounds, row), {}, ""
+    )
+
+
+def test_it_listens_where_the_interval_lies_above_zero():
+    found = {
+        name: listening(Score(0.1, low, 0.3)) for name, low in (("a", 0.02), ("b", 0.0))
+    }
+    first, second = evaluation.heard_table(found).splitlines()[2:]
+    assert first.endswith("| +10.0 [+2, +30] | it listens |")
+    assert second.endswith("| +10.0 [+0, +30] | not measurably |")
+
+
 def test_a_peak_is_on_the_object_where_the_map_is_highest(crowded):
     for scene in crowded[:4]:
         background = ~np.any(scene.objects, axis=0)
@@ -97,18 +132,6 @@ def test_higher_counts_pairs():
     b = torch.tensor([0.0, 1.0, 5.0])[:, None, None]
     pairs = [(x > y) + 0.5 * (x == y) for x in (1, 3) for y in (0, 1, 5)]
     assert evaluation.higher(a, b) == pytest.approx(np.mean(pairs))
-
-
-def test_sounds_of_other_classes_are_counted_image_by_image():
-    truth = torch.zeros(3, 224, 224)
-    truth[:, :112] = 1
-    responses = torch.zeros(3, 3, 2, 1)  # image, sound: peak in the lower half
-    responses[:, :, 1] = 1
-    for image, sound in ((0, 0), (1, 0), (2, 0), (2, 2)):  # these in the upper half
-        responses[image, sound, 0] = 2
-    hits, others = evaluation.with_other_classes(responses, ["a", "b", "b"], truth)
-    assert hits.tolist() == [1, 0, 1]
-    assert others.tolist() == [0, 1, 1]  # of "b", only the sound of "a" counts
 
 
 def test_cropped_boxes_lie_where_the_crop_puts_their_pixels():
@@ -139,14 +162,17 @@ def test_an_error_stands_in_place_of_scores(report):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_tables_have_as_many_columns_as_names(report, crowded):
+def test_tables_have_as_many_columns_as_names(report, clips, crowded):
     reports = {"test": report}
     maps = {"its own": torch.rand(len(crowded), 5, 5)}
     truth = torch.stack([localise.boxes_to_truth(s.boxes) for s in crowded])
     guesses = {"oracle": localise.oracle(truth)}
     peak = Score(0.5, 0.4, 0.6)
+    scores = {"test": report.scores | {"peak": peak}}
+    heard = listening(peak)
     for text in (
-        evaluation.score_table(reports, {"test": peak}, {"test": 3}),
+        evaluation.score_table(reports, scores, {"test": clips}),
+        evaluation.heard_table({"test": heard}),
         evaluation.gain_table({"test": evaluation.gain(report)}, ("cIoU", "AUC")),
         evaluation.paper_table(reports, "ours", "scenes", {("a", "b.json"): report}),
         evaluation.listening_table(maps, crowded, truth, guesses),

@@ -580,6 +580,19 @@ def test_gains_are_coloured_by_the_side_of_zero_that_they_are_on():
     assert lines[0].get_xdata() == pytest.approx([5, 20])
 
 
+def test_what_a_sound_adds_is_drawn_in_points_for_each_set():
+    row = {"pointing": (0.1, 0.05, 0.2), "cIoU": (0.0, -0.1, 0.1)}
+    sets = {k: {"another class": row, "silence": row} for k in ("test", "wild")}
+    figure = plot.listening(sets)
+    assert [ax.get_title() for ax in figure.axes] == ["pointing", "cIoU"]
+    _, *lines = figure.axes[0].lines
+    assert len(lines) == 2 * 2 * 2
+    assert lines[0].get_xdata() == pytest.approx([5, 20])
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["fitting − another class", "fitting − silence"]
+
+
 def test_a_success_curve_passes_through_its_rates():
     ciou = torch.tensor([0.1, 0.5, 0.8, 0.9])
     figure = plot.success_curves({"the model": ciou})

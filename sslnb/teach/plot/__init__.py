@@ -86,6 +86,7 @@ from sslnb.teach.plot.evaluation import (
     cropped,
     gains,
     image_sound_map,
+    listening,
     published,
     ranked_maps,
     resized_rows,

@@ -187,6 +187,41 @@ def gains(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def listening(
+    sets: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    scores: Sequence[str] = ("pointing", "cIoU"),
+) -> Figure:
+    """What the fitting sound adds, in points: a panel per score, a row per set.
+
+    sets: {set: {sound in its place: {score: (value, low, high)}}}, fractions, as in
+    `Listening.differences`.
+    """
+    figure, axes = plt.subplots(
+        1, len(scores), figsize=(10, 1 + 0.6 * len(sets)), sharey=True, squeeze=False
+    )
+    looks = ((BLUE, "o", -0.15), (ORANGE, "s", 0.15))
+    for ax, score in zip(axes[0], scores):
+        ax.axvline(0, color=BLACK, lw=1)
+        for y, differences in enumerate(sets.values()):
+            for (sound, row), (color, marker, up) in zip(differences.items(), looks):
+                value, low, high = (100 * x for x in row[score])
+                ax.plot([low, high], [y + up] * 2, color=color, lw=2)
+                label = f"fitting − {sound}" if y == 0 else None
+                ax.plot(value, y + up, marker, color=color, ms=7, label=label)
+        ax.set(
+            title=score,
+            xlabel="points",
+            yticks=range(len(sets)),
+            yticklabels=list(sets),
+            ylim=(len(sets) - 0.5, -0.5),
+        )
+        ax.grid(axis="x", color="0.92")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle("What the fitting sound adds to a score, 95 % intervals")
+    return figure
+
+
 def two_sounds(scenes: Sequence[Scene], maps: Sequence[Tensor]) -> Figure:
     """A scene a column, one of its objects' sounds a row: map, peak and the object.
 
