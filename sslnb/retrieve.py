@@ -7,13 +7,16 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslnb.data.media import normalise, spectrogram
-from sslnb.model import SoundLocaliser
+
+if TYPE_CHECKING:  # torchvision, which it loads, takes a second
+    from sslnb.model import SoundLocaliser
 
 BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
 
@@ -111,7 +114,7 @@ def retrieval_scores(
 
 @torch.no_grad()
 def embed_clips(
-    model: SoundLocaliser, batches: Iterable[tuple[Tensor, Tensor]]
+    model: "SoundLocaliser", batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Vectors of sounds (N, C) and of their images (N, C) by a model, on the CPU.
 

@@ -109,7 +109,7 @@ def test_choices_are_those_of_the_code():
     assert get_args(localise.Protocol) == tuple(PROTOCOLS)
     files = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
     assert {"all", *files} == set(get_args(series.Benchmark))
-    assert files - set(series.BENCHMARKS) == {"table_1"}
+    assert files - set(series.BENCHMARKS) == {"table_1", "store_formats"}
 
 
 # --- exit codes -------------------------------------------------------------
@@ -182,6 +182,7 @@ def test_a_gpu_that_is_not_there_is_an_error(capsys):
     assert "no GPU here" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_the_exit_code():
     assert sslnb("--version").returncode == 0
     wrong, failed = sslnb("retrieve"), sslnb("run", "99")
@@ -189,6 +190,7 @@ def test_the_process_ends_with_the_exit_code():
     assert "Traceback" not in wrong.stderr + failed.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_130_and_says_what_is_kept(tmp_path):
     running = subprocess.Popen(
         [

@@ -101,7 +101,8 @@ def test_invariance_equals_a_loop_over_clips_draws_and_cells(model, clips):
         assert found.squares[n].item() == pytest.approx(squares, rel=1e-3, abs=1e-9)
         assert found.variance[n].item() == pytest.approx(variance, rel=1e-3)
         assert found.foreground[n].item() == pytest.approx(changed, abs=1e-6)
-    assert found.error == (found.squares.sum() / found.variance.sum()).item() > 0
+    ratio = (found.squares.sum() / found.variance.sum()).item()
+    assert found.error == pytest.approx(ratio, rel=1e-12) and ratio > 0
 
 
 def test_a_model_that_does_not_look_is_invariant(clips):

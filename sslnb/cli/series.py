@@ -25,7 +25,15 @@ HABITS = (
 )
 BENCHMARKS = ("scenes", "prepare", "store", "score", "train", "ledger")  # in turn
 Benchmark = Literal[
-    "all", "scenes", "prepare", "store", "score", "train", "ledger", "table_1"
+    "all",
+    "scenes",
+    "prepare",
+    "store",
+    "score",
+    "train",
+    "ledger",
+    "table_1",
+    "store_formats",
 ]
 
 Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -112,8 +120,9 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     All of them take about 20 minutes.
 
     Args:
-        name: of one benchmark; `table_1` trains the six models of table 1, `ledger`
-            writes the README's table anew
+        name: of one benchmark; `ledger` writes the README's table anew. Only by name:
+            `table_1` trains the six models of table 1, `store_formats` compares our
+            store with other libraries
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():

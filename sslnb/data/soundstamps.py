@@ -167,6 +167,16 @@ def recording_of(sound: str) -> str:
 
 
 @lru_cache
+def _names():
+    return {r["file"]: f"{r['class']}/{r['recording']}" for r in table("sounds")}
+
+
+def recording_of(sound: str) -> str:
+    """The recording, as class/name, that a file of sounds.tsv is all or a note of."""
+    return _names()[sound]
+
+
+@lru_cache
 def _backgrounds(split):
     owner = "train" if split == "ladder" else split
     return [row["file"] for row in table("backgrounds") if row["split"] == owner]

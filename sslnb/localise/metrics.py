@@ -7,6 +7,8 @@ The protocol is that of LVS and of the paper's released code; every choice that
 moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +16,9 @@ from torch import Tensor
 from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import SIZE, boxes_to_truth, refuse_reversed
 from sslnb.data.media import fit_length
-from sslnb.model import SoundLocaliser
+
+if TYPE_CHECKING:  # torchvision, which it loads, takes a second
+    from sslnb.model import SoundLocaliser
 
 HALF = SIZE * SIZE // 2
 PROTOCOL = """\
@@ -155,7 +159,7 @@ def truth_of(clips: Clips) -> Tensor:
     return torch.stack([boxes_to_truth(boxes) for boxes in known])
 
 
-def respond_to(model: SoundLocaliser, clips: Clips, batch: int = 64) -> Tensor:
+def respond_to(model: "SoundLocaliser", clips: Clips, batch: int = 64) -> Tensor:
     """Response maps (N, h, w) of a model for Clips, each image with its own sound.
 
     Sounds become as long as the model's (media.fit_length). Maps are computed where

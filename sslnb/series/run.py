@@ -177,6 +177,7 @@ def store(path: str | Path) -> None:
             book,
             timeout=600,
             kernel_name="python3",
+            coalesce_streams=True,  # what is printed is one output, however it arrives
             resources={"metadata": {"path": str(Path(path).parent)}},
         ).execute()
     book.metadata = nbformat.from_dict(

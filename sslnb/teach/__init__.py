@@ -1,9 +1,13 @@
 """Figures, widgets and exercises of the notebooks; nothing else uses them.
 
 plot            figures
-exercises       checks that say what is wrong with an answer
+evaluation      scores beside priors, other sounds (06, A2)
+protocols       one model by other rules, votes, cropped images (A2)
+published       numbers measured on the field's data, or printed in papers (06, A2)
+exercises       checks that say what is wrong with an answer, a file a notebook
 invariance      maps and tables of notebook 03
 widgets         interactive pseudo-masks, equivariance and heatmaps
+ablation        table 1 beside its noise: seeds, steps, intervals
 augment_widget  interactive augmentations
 video_widget    a heatmap over a video of your own
 """

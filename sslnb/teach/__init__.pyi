@@ -1,7 +1,11 @@
+from . import ablation as ablation
 from . import augment_widget as augment_widget
+from . import evaluation as evaluation
 from . import exercises as exercises
 from . import invariance as invariance
 from . import plot as plot
+from . import protocols as protocols
+from . import published as published
 from . import retrieval as retrieval
 from . import video_widget as video_widget
 from . import widgets as widgets

@@ -1,10 +1,10 @@
-"""Transforms, cells and a table of notebook 04, as its cells use them.
+"""Transforms and a table of notebook 04, as its cells use them.
 
 >>> theta = transform(8, degrees=30)              # one rotation for eight images
->>> inside_of(theta)                              # cells without out-of-frame content
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sslnb import augment
 
-DIGITS = {"L_geo": 4, "standard deviation": 3, "e(T)": 2, "AUC": 3}
+DIGITS = {"L_geo": 4, "standard deviation": 3, "T_geo": 2, "AUC": 3}
 PAPER = {  # cIoU and AUC in the paper's table 1, as printed
     "λ = 0": ("0.3766 (E)", "0.3937 (E)"),
     "λ = 2": ("0.3863 (F)", "0.3965 (F)"),
@@ -38,25 +38,60 @@ def transform(
     return augment.affine(sides, shift, angle, flips).expand(count, 2, 3)
 
 
-def inside_of(theta: Tensor, height: int = 12, width: int = 12) -> Tensor:
-    """Cells (B, h, w) of bool that show nothing from outside of the frame."""
-    return augment.warp(torch.ones(len(theta), height, width), theta) > 0.999
+def comparison(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Our measures, means over seeds, beside the paper's E and F.
 
-
-def comparison(
-    start: Mapping[str, float], results: Mapping[str, pd.DataFrame]
-) -> pd.DataFrame:
-    """Our measures of each weight λ, means over seeds, beside the paper's E and F.
-
-    start: the measures before training; results {"λ = 2": a row a seed, …}, with the
-    measures of DIGITS as columns.
+    results {"untrained" | "λ = 2" | …: a row a seed}, with the measures of DIGITS among
+    their columns.
     """
-    rows = {"at the start": start} | {
-        name: runs.mean() for name, runs in results.items()
-    }
+    rows = {name: runs.mean() for name, runs in results.items()}
     table = pd.DataFrame(rows, list(DIGITS)).T
     for name, digits in DIGITS.items():
         table[name] = table[name].map(f"{{:.{digits}f}}".format)
     paper = [PAPER.get(name, ("", "")) for name in rows]
     table["paper: cIoU"], table["paper: AUC"] = zip(*paper)
-    return table
+    return table.rename(columns={"T_geo": "e(T_geo)"})
+
+
+def apart(
+    one: pd.DataFrame, two: pd.DataFrame, names: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Which measures are lower in every seed of `two` than in every one of `one`, and
+    which are higher in every seed; a row a seed each."""
+    lower = [name for name in names if two[name].max() < one[name].min()]
+    higher = [name for name in names if two[name].min() > one[name].max()]
+    return lower, higher
+
+
+def verdict(
+    without: pd.DataFrame, with_loss: pd.DataFrame, names: Sequence[str]
+) -> str:
+    """Sentences, in Markdown: does the loss change e(T) more than another seed does?
+
+    A row a seed each, and a column for each measure of DIGITS and each transform of
+    `names`; the rows of the two belong together.
+    """
+    seeds, base = len(without), without["T_geo"]
+    lower, higher = apart(without, with_loss, names)
+    chance = 2 / math.comb(2 * seeds, seeds)  # all of one group below the other
+    expected = chance * len(names)
+    effect = (
+        "no effect of the loss on e(T) beyond that of the seeds"
+        if len(lower) + len(higher) <= expected
+        else "an effect of the loss on e(T) for these transforms"
+    )
+
+    def change(name: str) -> str:
+        low, high = (with_loss[name] - without[name]).agg(["min", "max"])
+        return f"**{low:+.2f} to {high:+.2f}**"
+
+    return (
+        f"With the same seed, the loss changes e(T_geo) by {change('T_geo')}, the "
+        f"standard deviation by {change('standard deviation')} and AUC by "
+        f"{change('AUC')}. Without it, seeds differ by up to "
+        f"**{base.max() - base.min():.2f}** in e(T_geo). Lower in every seed with the "
+        f"loss than in any without it: **{', '.join(lower) or 'no transform'}**; higher: "
+        f"**{', '.join(higher) or 'no transform'}**, of {len(names)}. Chance alone would "
+        f"set about {expected:.0f} of {len(names)} apart. **So this trial shows "
+        f"{effect}.**"
+    )

@@ -11,8 +11,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sslnb import consistency
+from sslnb.data.clips import Clips
+from sslnb.localise.intervals import mean_scores
 from sslnb.losses import contrastive_loss
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.training.recipe import TrainConfig
@@ -166,3 +169,48 @@ def train_briefly(
     with torch.no_grad():
         highest = [model(images[half], sounds).amax((2, 3)) for half in halves]
     return torch.tensor(history), torch.cat(highest)
+
+
+def untrained(images: Tensor, sounds: Tensor, seed: int) -> SoundLocaliser:
+    """The untrained laptop preset, in eval mode, with a batch's statistics.
+
+    images (B, 3, H, W) and spectrograms (B, 1, F, T) pass once, for batch norm: as a
+    network is made, these layers do nothing in eval mode, unlike a trained one's.
+    """
+    torch.manual_seed(seed)
+    model = SoundLocaliser.from_preset("laptop")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches seen: this one
+    with torch.no_grad():
+        model(images, sounds)
+    return model.eval()
+
+
+def under_appearance(
+    models: Mapping[str, SoundLocaliser], splits: Mapping[str, Clips], seed: int
+) -> pd.DataFrame:
+    """How maps change under T_app: a row for each split of clips and each network.
+
+    "RMS change" of a cell and "std of maps" over their cells are cosines; "e_app" is
+    the square of their quotient, and "low" to "high" its 95 % interval, for which the
+    photographs and the recordings of the clips are resampled.
+    """
+    rows = {}
+    for split, clips in splits.items():
+        for name, model in models.items():
+            change = consistency.invariance(model, clips, seed)
+            error = mean_scores(
+                {"e_app": change.squares},
+                seed=seed,
+                groups=clips.groups,
+                over=change.variance,
+            )["e_app"]
+            rows[split, name] = {
+                "RMS change": change.squares.mean().sqrt().item(),
+                "std of maps": change.variance.mean().sqrt().item(),
+                "e_app": error.value,
+                "low": error.low,
+                "high": error.high,
+            }
+    return pd.DataFrame(rows).T

@@ -658,6 +658,7 @@ def finished(out):
     return frames & sounds
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with(many, tmp_path):
     out = tmp_path / "out"
     process = struck(

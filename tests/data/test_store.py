@@ -198,6 +198,7 @@ def test_all_of_wild_has_several_boxes_a_clip(tmp_path):
     assert max(map(len, loaded.boxes)) > 1
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_store(folder, whole, tmp_path):
     pack(folder, tmp_path, SIZE, SECONDS, workers=2)
     assert contents(tmp_path) == contents(whole)
@@ -241,6 +242,7 @@ def start(place, *given):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
     out = tmp_path / "out"
     stuck = blocking(folder, [CHUNK + 30], tmp_path)  # in the middle of a chunk
@@ -263,6 +265,7 @@ def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
     assert contents(out) == contents(whole) and is_complete(out)
 
 
+@pytest.mark.slow
 def test_a_run_may_be_killed_at_any_moment(tmp_path):
     """SIGKILL at random, each time after a chunk or more."""
     folder = make_clips(tmp_path, 9 * CHUNK + 1)
@@ -275,7 +278,8 @@ def test_a_run_may_be_killed_at_any_moment(tmp_path):
         time.sleep(rng.uniform(0, 0.2))
         process.kill()
         process.wait()
-        assert len(records_of(out)) > packed  # nothing is lost
+        # nothing is lost; a run may also have been quick enough to end
+        assert len(records_of(out)) > packed or is_complete(out)
 
     for _ in range(2):
         kill_when(len(records_of(out)))
@@ -408,6 +412,7 @@ def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early", [True, False])
 def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path, early):
     """At once when it starts, while another does; or when both are at work."""

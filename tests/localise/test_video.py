@@ -747,6 +747,7 @@ heat_video(Red(), *sys.argv[1:], progress=killed)
 """
 
 
+@pytest.mark.slow
 def test_the_next_run_deletes_what_a_killed_one_left_and_nothing_else(tmp_path, short):
     out = tmp_path / "heat.mp4"
     folders = map(str, (ROOT, ROOT / "tests", Path(__file__).parent))

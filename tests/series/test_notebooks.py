@@ -571,3 +571,20 @@ def test_the_readme_has_the_numbers_that_notebook_06_stored():
         assert len(numbers) == 5, line
         for number in numbers:
             assert number in re.findall(r"\d+\.\d", row), f"{split}: {number} in {row}"
+
+
+def test_the_readme_says_of_listening_what_notebook_06_stored():
+    readme = (run.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    told = " ".join(readme.split())
+    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    stored = "\n".join(text for _, text in texts(book)).splitlines()
+    start = next(k for k, x in enumerate(stored) if "does it listen?" in x)
+    rows = {row.split("`")[1]: row.split(" | ") for row in stored[start + 2 :][:4]}
+    deaf = [name for name, row in rows.items() if "not measurably" in row[-1]]
+    assert deaf == ["unseen", "open", "wild"]
+    added, _ = rows["test"][4].split(" ", 1)
+    assert f"On `test` this costs {float(added)} points of the pointing score" in told
+    other, gap = rows["wild"][2], rows["wild"][4].split(" ", 1)[1]
+    low, high = re.findall(r"[+-]\d+", gap)
+    assert f"in {float(other.split()[0]):.0f} % of the cases" in told
+    assert f"is {low.replace('-', '−')} to {high.lstrip('+')} points" in told

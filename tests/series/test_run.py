@@ -334,6 +334,7 @@ def test_a_failing_notebook_is_named_with_its_cell_and_leaves_its_page(
     assert not (out / "02_b.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_named_with_its_cell(folder, tmp_path, capsys):
     write(folder, "01_a", parameters(), code("import os; os._exit(1)"))
     assert run_main(tmp_path / "out") == 1

@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 
+from sslnb import consistency
+from sslnb.data import load_scenes
+from sslnb.files import CHECKPOINT
 from sslnb.losses import contrastive_loss, weighted_mean
 from sslnb.model import SoundLocaliser
 from sslnb.teach import invariance
@@ -100,3 +103,26 @@ def test_a_short_training_starts_at_the_untrained_model():
     assert paired == pytest.approx(first.diagonal().mean().item(), abs=1e-4)
     assert 4 * paired + 12 * unpaired == pytest.approx(first.sum().item(), abs=1e-3)
     assert math.isfinite(history.sum()) and 0 <= highest.min() <= highest.max() <= 1.001
+
+
+def test_an_untrained_network_is_normalised_as_in_training():
+    torch.manual_seed(5)
+    raw = SoundLocaliser.from_preset("laptop")  # in training mode
+    images = torch.rand(8, 3, 96, 96)
+    sounds = torch.rand(8, 1, 64, 120)
+    model = invariance.untrained(images, sounds, seed=5)
+    assert not model.training
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(images, sounds), raw(images, sounds), atol=0.01, rtol=0
+        )
+
+
+def test_changes_under_t_app_are_the_modules():
+    clips = load_scenes("test", 4)
+    model = SoundLocaliser.load(CHECKPOINT)
+    found = invariance.under_appearance({"a": model}, {"test": clips}, seed=2)
+    row = found.loc[("test", "a")]
+    assert row["e_app"] == pytest.approx(consistency.invariance(model, clips, 2).error)
+    assert row["e_app"] == pytest.approx((row["RMS change"] / row["std of maps"]) ** 2)
+    assert row["low"] <= row["e_app"] <= row["high"]

@@ -8,10 +8,10 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from sslnb.data import soundstamps
+from sslnb.data import load_scenes, soundstamps
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
 from sslnb.losses import equivariance_loss
-from sslnb.teach import plot
+from sslnb.teach import ablation, plot
 
 
 @pytest.fixture(autouse=True)
@@ -356,13 +356,32 @@ def test_collapse_shows_two_maps_of_each_stage():
 
 
 def test_each_seed_has_a_marker_for_each_setting():
+    names = ["rotation 10°", "flip", "AUC"]
     results = {
-        "λ = 0": pd.DataFrame({"e": [1.0, 2.0]}),
-        "λ = 2": pd.DataFrame({"e": [3.0, 4.0]}),
+        "λ = 0": pd.DataFrame({name: [1.0, 2.0] for name in names}),
+        "λ = 2": pd.DataFrame({name: [3.0, 4.0] for name in names}),
     }
-    start, *seeds = plot.seed_scatter(results, {"e": 0.5}).axes[0].lines
-    assert list(start.get_ydata()) == [0.5, 0.5]
-    assert [list(line.get_ydata()) for line in seeds] == [[1, 3], [2, 4]]
+    figure = plot.seed_scatter(results, names[:2])
+    rotation, flip, auc = figure.axes
+    assert [text.get_text() for text in rotation.get_xticklabels()] == ["10°"]
+    assert [text.get_text() for text in flip.get_xticklabels()] == ["flip"]
+    for ax in (rotation, flip, auc):
+        shown = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 1]
+        assert [float(y[0]) for y in shown] == [1, 2, 3, 4]
+
+
+def test_rotated_maps_show_where_the_foreground_should_be():
+    theta = torch.stack([torch.eye(2, 3), torch.eye(2, 3)])
+    theta[1, 0, 2] = 0.5  # shows what is to the right, by one of four cells
+    maps = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 8, 8)
+    figure = plot.rotated_maps(images, theta, {"a": maps, "b": maps}, [0, 30])
+    assert len(figure.axes) == 4
+    assert [ax.get_title() for ax in figure.axes] == ["0°", "30°"] * 2
+    shown = np.ma.masked_invalid(figure.axes[1].images[1].get_array())
+    assert np.ma.getmaskarray(shown)[:, 3].all()  # out of frame
+    assert np.allclose(shown[:, :3], maps[1, :, :3])
+    assert all(ax.collections for ax in figure.axes)  # contours
 
 
 # --- notebook 03 ------------------------------------------------------------
@@ -436,3 +455,214 @@ def test_forces_and_short_trainings_are_drawn_as_they_are():
     for line, values in zip(figure.axes[0].lines, history.T):
         assert np.array_equal(line.get_ydata(), values)
     assert np.array_equal(figure.axes[1].images[0].get_array(), highest)
+
+
+def test_a_map_of_a_view_stands_below_it_with_its_change():
+    views, maps = torch.rand(2, 3, 8, 8), torch.rand(2, 4, 4)
+    maps[1] = maps[0] + 0.5 * maps[0].std(correction=0)
+    figure = plot.views_and_maps(views, {"a": maps, "b": 1 - maps})
+    shown = [ax.images[0].get_array() for ax in figure.axes[2:6]]
+    assert np.allclose(shown, torch.cat([maps, 1 - maps]))
+    titles = [ax.get_title() for ax in figure.axes[2:6]]
+    assert titles == ["map S(I)", "change 0.25"] * 2
+
+
+# --- notebook 05, appendix A3 -----------------------------------------------
+
+
+def test_curves_draw_every_run_its_best_epoch_and_the_bounds():
+    history = [{"epoch": e, "loss": 3 / e, "val_AUC": 0.1 * e} for e in (1, 2, 3)]
+    figure = plot.curves(
+        {"a": history, "b": history[:2]},
+        {"loss": "loss", "val_AUC": "AUC"},
+        bounds={"val_AUC": {"centre prior": 0.25}},
+        limits={"val_AUC": (0, 1)},
+        best={"a": 3, "b": 1},
+    )
+    for ax, name in zip(figure.axes, ("loss", "val_AUC")):
+        a, square, b, _ = ax.lines[:4]
+        assert list(a.get_xdata()) == [1, 2, 3] and list(b.get_xdata()) == [1, 2]
+        assert list(a.get_ydata()) == [m[name] for m in history]
+        assert (square.get_xdata(), square.get_marker()) == ([3], "s")
+        assert ax.get_ylim()[0] == 0
+    assert figure.axes[1].lines[-1].get_ydata()[0] == 0.25
+    assert [t.get_text() for t in figure.legends[0].texts] == ["a", "b", "centre prior"]
+
+
+def test_learning_draws_what_a_run_has_beside_its_bounds():
+    history = [{"epoch": e, "contrastive": 3 / e, "val_AUC": 0.1 * e} for e in (1, 2)]
+    free = {"centre prior": {"AUC": 0.3, "peak": 0.4}, "oracle": {"AUC": 0.5}}
+    figure = plot.learning({"a": history}, free, 3.5)
+    assert [ax.get_title() for ax in figure.axes] == ["contrastive loss", "AUC, val"]
+    loss, auc = ([line.get_ydata()[0] for line in ax.lines[1:]] for ax in figure.axes)
+    assert loss == [3.5] and auc == [0.3, 0.5]
+    assert figure.axes[1].get_ylim() == (0, 1)
+
+
+def test_a_step_shows_every_row_and_every_sound():
+    figure = plot.one_step(
+        {"x": torch.rand(3, 3, 8, 8), "y": torch.rand(3, 3, 8, 8)},
+        torch.rand(3, 1, 64, 120),
+        ["a", "b", "c"],
+        LAPTOP_AUDIO,
+    )
+    assert len(figure.axes) == 9
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["a", "b", "c", ""]
+    assert [ax.get_ylabel() for ax in figure.axes[:7:3]][:2] == ["x", "y"]
+
+
+def test_schedules_are_of_epochs_done():
+    figure = plot.schedules([1e-3] * 6, [0, 0.3, 0.6], [0.5, 1, 1], per_epoch=2)
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert figure.axes[1].patches[0].get_data().edges.tolist() == [0, 1, 2, 3]
+
+
+def test_rows_of_heatmaps_mark_the_maximum_of_each_map():
+    maps = torch.zeros(2, 4, 4)
+    maps[0, 1, 2] = maps[1, 3, 0] = 1
+    figure = plot.heatmap_rows(
+        torch.rand(2, 3, 8, 8), {"m": maps}, [(), None], ["a", "b"]
+    )
+    crosses = [ax.lines[0].get_xydata()[0].tolist() for ax in figure.axes[:2]]
+    assert crosses == [[0.625, 0.375], [0.125, 0.875]]
+
+
+def test_a_ladder_has_a_dot_for_each_run_and_a_line_of_means():
+    models = {"A": [10, 20], "B": [30, 50]}
+    bounds = {"centre prior": 25}
+    panels = {("cIoU", test): (models, bounds) for test in ("x", "y")}
+    stars = {("cIoU", "y"): {"B": 44}}
+    figure = plot.ladder(panels, ["", "+ app"], stars)
+    a, b, means, bound = figure.axes[0].lines
+    assert list(a.get_ydata()) == [10, 20] and list(b.get_ydata()) == [30, 50]
+    assert list(means.get_ydata()) == [15, 40] and bound.get_ydata()[0] == 25
+    assert figure.axes[1].lines[-1].get_ydata() == [44]
+    assert figure.axes[0].get_ylabel() == "cIoU in %"
+
+
+def test_an_effect_is_filled_where_its_interval_leaves_zero_out():
+    found = [
+        ablation.Effect(split, "AUC", step, value, 2.0)
+        for split in ("test", "unseen")
+        for step, value in (("A→B", 3.0), ("B→C", -1.0))
+    ]
+    figure = plot.effects(found, ["AUC"], ["A→B", "B→C"])
+    for ax in figure.axes:
+        points = [line for line in ax.lines if line.get_marker() == "o"]
+        assert [list(p.get_xdata()) for p in points] == [[3.0], [-1.0]]
+        assert [p.get_markerfacecolor() == "white" for p in points] == [False, True]
+
+
+def test_shares_are_bars_that_say_how_much():
+    figure = plot.shares({"a": 0.25, "b": 0.75}, "title", "share of the time")
+    (ax,) = figure.axes
+    assert [bar.get_width() for bar in ax.patches] == [0.25, 0.75]
+    assert [text.get_text() for text in ax.texts] == ["25%", "75%"]
+
+
+def test_similarities_have_the_colour_of_their_process():
+    owner = torch.tensor([[0, -1], [1, 1]])
+    (ax,) = plot.similarities({"x": owner}).axes
+    colors = ax.images[0].get_array()
+    assert tuple(colors[0, 0]) == to_rgb(plot.BLUE)
+    assert tuple(colors[1, 0]) == tuple(colors[1, 1]) == to_rgb(plot.ORANGE)
+    assert tuple(colors[0, 1]) == (0.92, 0.92, 0.92)
+
+
+# --- notebook 06 and appendix A2 --------------------------------------------
+
+
+def test_gains_are_coloured_by_the_side_of_zero_that_they_are_on():
+    scores = {"a": (0.1, 0.05, 0.2), "b": (-0.1, -0.2, -0.05), "c": (0.0, -0.1, 0.1)}
+    figure = plot.gains({"test": scores})
+    _, *lines = figure.axes[0].lines
+    assert [line.get_color() for line in lines[::2]] == [plot.BLUE, plot.RED, "0.55"]
+    assert lines[0].get_xdata() == pytest.approx([5, 20])
+
+
+def test_what_a_sound_adds_is_drawn_in_points_for_each_set():
+    row = {"pointing": (0.1, 0.05, 0.2), "cIoU": (0.0, -0.1, 0.1)}
+    sets = {k: {"another class": row, "silence": row} for k in ("test", "wild")}
+    figure = plot.listening(sets)
+    assert [ax.get_title() for ax in figure.axes] == ["pointing", "cIoU"]
+    _, *lines = figure.axes[0].lines
+    assert len(lines) == 2 * 2 * 2
+    assert lines[0].get_xdata() == pytest.approx([5, 20])
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["fitting − another class", "fitting − silence"]
+
+
+def test_a_success_curve_passes_through_its_rates():
+    ciou = torch.tensor([0.1, 0.5, 0.8, 0.9])
+    figure = plot.success_curves({"the model": ciou})
+    curve, point = figure.axes[1].lines
+    assert len(curve.get_ydata()) == 21
+    assert point.get_ydata()[0] == curve.get_ydata()[10] == 0.75
+
+
+def test_a_peak_is_marked_in_the_middle_of_its_pixel():
+    _, ax = plt.subplots()
+    p = torch.zeros(4, 5)
+    p[2, 3] = 1
+    plot.show_peak(ax, p)
+    (mark,) = ax.lines
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3.5 / 5, 2.5 / 4)
+
+
+def test_masks_at_quantiles_say_their_ciou():
+    p = torch.linspace(0, 1, 224 * 224).view(224, 224)
+    g = torch.zeros(224, 224)
+    g[112:] = 1  # the upper half of the values
+    figure = plot.at_quantiles(torch.rand(3, 8, 8), [], p, g, (0.5, 0.75))
+    titles = [ax.get_title() for ax in figure.axes[1:]]
+    assert titles == ["quantile 0.5: cIoU 1.00", "quantile 0.75: cIoU 0.50"]
+
+
+def test_the_best_threshold_of_a_sweep_has_a_star():
+    figure = plot.threshold_sweep([0.25, 0.5, 0.75], {"the model": [0.1, 0.3, 0.2]})
+    _, _, star = figure.axes[0].lines
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (0.5, pytest.approx(30))
+
+
+def test_published_scores_are_drawn_at_their_values():
+    rows = [("A", 33.0, "known"), ("B", 39.0, "unknown")]
+    ax = plot.published(rows, 34, 50).axes[0]
+    shown = [x[0] for x in (line.get_xdata() for line in ax.lines) if len(x) == 1]
+    assert shown == [33.0, 39.0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B"]
+
+
+def test_a_cropped_frame_shows_the_right_box_dashed():
+    frame, square = np.zeros((90, 160, 3), np.uint8), torch.rand(3, 8, 8)
+    used, true = [(0.1, 0.2, 0.3, 0.4)], [(0.0, 0.2, 0.2, 0.4)]
+    figure = plot.cropped(frame, square, square, used, true)
+    (dashed,) = figure.axes[2].lines
+    assert dashed.get_linestyle() == "--" and max(dashed.get_xdata()) == 0.2
+
+
+def test_figures_of_scores_take_what_the_notebook_has():
+    scenes = soundstamps.compose_many("test", 0, 12, 32)
+    pair = [scene for scene in scenes if len(scene.objects) > 1][:2]
+    maps = torch.rand(2, 224, 224)
+    assert len(plot.two_sounds(pair, [maps, maps]).axes) == 4
+    p, g = torch.rand(224, 224), (torch.rand(224, 224) > 0.5).float()
+    image = torch.rand(3, 8, 8)
+    steps = plot.ciou_steps(image, [], p, p.median(), g, torch.tensor(0.4))
+    assert steps.axes[3].get_title() == "4  cIoU 0.40"
+    size = torch.rand(5)
+    plot.against_size(size, {"the model": size, "centre prior": size})
+    plot.annotators(image, [(0.1, 0.1, 0.5, 0.5)], g)
+    plot.resized_rows(torch.rand(4), {"a": torch.rand(224)})
+    spectrogram = torch.rand(1, 64, 120)
+    plot.image_sound_map(image, [], spectrogram, LAPTOP_AUDIO, torch.rand(4, 4))
+
+
+def test_ranked_clips_stand_under_their_numbers():
+    clips = load_scenes("test", 3, 16)
+    numbers = torch.tensor([0.1, 0.2, 0.3])
+    groups = {"best": [2, 1], "worst": [0, 1]}
+    maps = torch.rand(3, 4, 4)
+    figure = plot.ranked_maps(clips, maps, numbers, 2 * numbers, groups)
+    titles = [ax.get_title().splitlines()[1] for ax in figure.axes]
+    assert titles[0] == "cIoU 0.30, bound 0.60" and titles[2] == "cIoU 0.10, bound 0.20"

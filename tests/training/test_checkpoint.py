@@ -108,6 +108,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_state_intact(tmp_path):
     told = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], text=True, capture_output=True

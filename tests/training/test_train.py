@@ -730,6 +730,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 def test_the_most_similar_of_many_needs_memory_for_a_block_alone():
     """All pairs of 30,000 would be 3.6 GB; a block of 1,024 rows is 0.12 GB."""
     grown = subprocess.run(

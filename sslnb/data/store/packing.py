@@ -6,6 +6,22 @@
 Worker processes read the items, a chunk at a time; this process writes the rows in
 order, and the chunk's record when they are on the disk. A run that was killed resumes
 after the last record.
+
+Why this is ours: no library that was measured resumes a packing that was killed, and
+only tensordict gathers random rows as fast, but it opens what was half packed and finds
+no damage. 20,000 clips of 293 kB, packed from two processes; clips a second:
+
+               packed  gathered at random,   after a SIGKILL           a flipped byte
+                       by one  by eight
+    ours          751  78,458   100,817      refused, then resumed     found by verify
+    zarr          798     795     1,216      opens, all packed again   found when read
+    tensorstore 1,101  10,133     9,849      opens, all packed again   found when read
+    tensordict  1,100  79,052    71,300      opens, all packed again   not found
+    datasets    2,433   6,922    12,246      refused, all again        not found
+
+`sslnb bench store_formats` repeats it (two cores of an AMD EPYC, zarr 3.1.6, tensorstore
+0.1.86, tensordict 0.15.3, datasets 5.2.0). Ours is slowest to pack, as it reads back
+and checks all that it wrote.
 """
 
 import errno

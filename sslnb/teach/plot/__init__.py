@@ -72,10 +72,28 @@ from sslnb.teach.plot.equivariance import (
     gradient_steps,
     map_pairs,
     receptive_fields,
+    rotated_maps,
     seed_scatter,
     two_ways,
     veil,
     what_and_where,
+)
+from sslnb.teach.plot.evaluation import (
+    against_size,
+    annotators,
+    at_quantiles,
+    ciou_steps,
+    cropped,
+    gains,
+    image_sound_map,
+    listening,
+    published,
+    ranked_maps,
+    resized_rows,
+    show_peak,
+    success_curves,
+    threshold_sweep,
+    two_sounds,
 )
 from sslnb.teach.plot.invariance import (
     cell_forces,
@@ -89,6 +107,7 @@ from sslnb.teach.plot.invariance import (
     roles,
     short_training,
     stages,
+    views_and_maps,
 )
 from sslnb.teach.plot.retrieval import (
     longer_lists,
@@ -99,4 +118,14 @@ from sslnb.teach.plot.retrieval import (
     ranked_lists,
     scored_list,
 )
-from sslnb.teach.plot.training import curves
+from sslnb.teach.plot.training import (
+    curves,
+    effects,
+    heatmap_rows,
+    ladder,
+    learning,
+    one_step,
+    schedules,
+    shares,
+    similarities,
+)

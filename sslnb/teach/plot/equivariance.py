@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
@@ -93,7 +94,7 @@ def map_pairs(
     theta (N, 2, 3): T. The titles stand at the left, L_geo above each difference.
     """
     targets = augment.warp(maps_1, theta)
-    inside = augment.warp(torch.ones_like(maps_1), theta) > 0.999
+    inside = augment.in_frame(theta, *maps_1.shape[1:])
     differences = (maps_2 - targets).masked_fill(~inside, torch.nan)
     limit = differences.nan_to_num().abs().max().item()
     figure, axes = plt.subplots(
@@ -216,27 +217,86 @@ def error_sweeps(errors: Mapping[str, Mapping[str, Mapping[float, float]]]) -> F
 
 
 def seed_scatter(
-    results: Mapping[str, pd.DataFrame], start: Mapping[str, float]
+    results: Mapping[str, pd.DataFrame], transforms: Sequence[str]
 ) -> Figure:
-    """One panel a measure, one marker a seed.
+    """e(T) of each transform above, other measures below: one marker a seed.
 
-    results {setting: a row a seed, a column a measure}; start: the measures before
-    training, a grey line.
+    results {setting: a row a seed, a column a transform or measure}; rotations are the
+    transforms that are named so. Lines are means over seeds.
     """
-    figure, axes = plt.subplots(1, len(start), figsize=(12.5, 3.3), squeeze=False)
-    for ax, (name, value) in zip(axes[0], start.items()):
-        ax.axhline(value, color="0.6", label="at the start")
-        values = [runs[name] for runs in results.values()]
-        for k, of_seed in enumerate(zip(*values)):
-            x = [place + 0.12 * k for place in range(len(values))]  # side by side
-            marker, color = "os^vD"[k % 5], PALETTE[k % len(PALETTE)]
-            ax.plot(x, of_seed, marker, color=color, label=f"seed {k}")
-        ax.set(title=name)
-        ax.set_xticks(range(len(results)), results, fontsize=8)
-        ax.margins(x=0.15)
-    figure.legend(
-        *ax.get_legend_handles_labels(), fontsize=8, loc="outside right center"
+    rotations = [name for name in transforms if name.startswith("rotation")]
+    others = [name for name in transforms if name not in rotations]
+    columns = next(iter(results.values())).columns
+    measures = [name for name in columns if name not in transforms]
+    figure = plt.figure(figsize=(12.5, 6.6))
+    rows = figure.add_gridspec(2, 1, height_ratios=(3, 2))
+    above, below = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
+    left, right = above.subplots(1, 2, sharey=True, width_ratios=(7, 5))
+    angles = [name.removeprefix("rotation ") for name in rotations]
+    _seeds_beside(left, results, rotations, angles)
+    _seeds_beside(right, results, others, others)
+    left.set(title="rotation", ylabel="equivariance error e(T)")
+    right.set_title("other transforms")
+    for ax in (left, right):
+        ax.axhline(1, color="0.6", lw=1, zorder=0)
+        ax.set_ylim(0)
+    left.legend(fontsize=8, loc="upper left", title="mean; a marker a seed")
+    for ax, name in zip(below.subplots(1, len(measures), squeeze=False)[0], measures):
+        _seeds_beside(ax, results, [name], [""])
+        ax.set(title=name, xticks=[])
+    return figure
+
+
+def _seeds_beside(
+    ax: Axes,
+    results: Mapping[str, pd.DataFrame],
+    names: Sequence[str],
+    labels: Sequence[str],
+) -> None:
+    """The settings side by side at each of several columns of the results."""
+    middle = (len(results) - 1) / 2
+    for k, (setting, runs) in enumerate(results.items()):
+        color = PALETTE[k % len(PALETTE)]
+        for place, name in enumerate(names):
+            x = place + 0.24 * (k - middle)
+            ax.hlines(runs[name].mean(), x - 0.1, x + 0.1, color=color, lw=2)
+            for seed, value in enumerate(runs[name]):
+                ax.plot(x, value, "os^vD"[seed % 5], color=color, ms=5, alpha=0.7)
+        ax.plot([], [], color=color, lw=2, label=setting)
+    ax.set_xticks(range(len(names)), labels, fontsize=9)
+    ax.margins(x=0.05 if len(names) > 1 else 0.4)
+
+
+def rotated_maps(
+    images: Tensor, theta: Tensor, maps: Mapping[str, Tensor], angles: Sequence[float]
+) -> Figure:
+    """A row a network: the maps of one image rotated by several angles, of which 0 is first.
+
+    images T(I) (K, 3, S, S), normalised; theta (K, 2, 3); angles in degrees; maps
+    {network: Φ(T(I)) (K, h, w)}. White encloses where the foreground should be: the
+    cells of T(Φ(I)) above the median of Φ(I). Out-of-frame cells have no colour; a row
+    has one colour scale.
+    """
+    figure, axes = plt.subplots(
+        len(maps),
+        len(images),
+        figsize=(1.75 * len(images), 1.85 * len(maps)),
+        squeeze=False,
     )
+    photos = denormalise(images)
+    for row, (name, found) in zip(axes, maps.items()):
+        expected = augment.warp(found[:1].expand_as(found), theta)
+        inside = augment.in_frame(theta, *found.shape[1:])
+        span = {"low": found[inside].min().item(), "high": found[inside].max().item()}
+        at = (torch.arange(found.shape[-1]) + 0.5) / found.shape[-1]
+        for ax, photo, after, target, known, angle in zip(
+            row, photos, found, expected, inside, angles
+        ):
+            shown, wanted = (m.masked_fill(~known, torch.nan) for m in (after, target))
+            show_heatmap(ax, photo, shown, f"{angle:g}°", **span)
+            level = found[0].median().item()
+            ax.contour(at, at, wanted, [level], colors="white", linewidths=1.5)
+        row[0].set_ylabel(name)
     return figure
 
 

@@ -324,3 +324,32 @@ def short_training(trained: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
         )
         figure.colorbar(levels, ax=ax[1], label="cosine")
     return figure
+
+
+def views_and_maps(
+    views: Tensor, maps: Mapping[str, Tensor], boxes: Sequence[Sequence[float]] = ()
+) -> Figure:
+    """An image and its views in a row, and below each its map, a row for each network.
+
+    views (K, 3, S, S) in [0, 1], the image first, with its boxes; maps {network:
+    (K, h, w)}. A row has one colour scale. Above a map: its mean squared change over
+    the variance of the first.
+    """
+    count = len(views)
+    figure, axes = plt.subplots(
+        1 + len(maps), count, figsize=(2.2 * count + 1, 2.3 * (1 + len(maps)))
+    )
+    for k, (ax, view) in enumerate(zip(axes[0], views)):
+        show_image(ax, view, f"view {k}: T_app(I)" if k else "image I", boxes)
+    for row, (name, responses) in zip(axes[1:], maps.items()):
+        span = {"vmin": responses.min().item(), "vmax": responses.max().item()}
+        variance = responses[0].var(correction=0)
+        for k, (ax, response) in enumerate(zip(row, responses)):
+            levels = ax.imshow(response.numpy(), **span)
+            change = (response - responses[0]).square().mean() / variance
+            ax.set(
+                xticks=[], yticks=[], title=f"change {change:.2f}" if k else "map S(I)"
+            )
+        row[0].set_ylabel(name)
+        figure.colorbar(levels, ax=row, label="cosine")
+    return figure
