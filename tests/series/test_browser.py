@@ -218,7 +218,7 @@ def test_a_slider_moves_the_picture_and_reset_brings_it_back(page):
     page.get_by_role("button", name="Redraw").click()
     picture(image, unlike=turned)
     page.wait_for_timeout(3_000)  # many controls move: until the last has
-    page.get_by_role("button", name="As it is").click()
+    page.get_by_role("button", name="Reset").click()
     picture(image, like=before)
     expect(angle.locator(".widget-readout")).to_have_text("0")
 
