@@ -1,4 +1,4 @@
-# make run      set everything up, and run the seven notebooks into runs/
+# make run      set everything up, and run all notebooks into runs/
 # make test     every check
 # make check    what a commit must pass: ruff, mypy, import-linter; under a minute
 # make lab      JupyterLab on the notebooks

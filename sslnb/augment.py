@@ -199,6 +199,22 @@ def affine(side: Tensor, shift: Tensor, angle: Tensor, flip: Tensor) -> Tensor:
     )
 
 
+def fixed_affine(
+    side: float = 1.0,
+    x: float = 0.0,
+    y: float = 0.0,
+    degrees: float = 0.0,
+    flip: float = 1.0,
+) -> Tensor:
+    """theta (1, 2, 3) of one transform that is given, not drawn: `affine` of numbers.
+
+    side: of the part that is seen, in frames; x and y: its centre, in [-1, 1]; flip −1
+    mirrors left and right.
+    """
+    sides, angle, flips = torch.tensor([[side], [math.radians(degrees)], [flip]])
+    return affine(sides, torch.tensor([[float(x), float(y)]]), angle, flips)
+
+
 def warp(x: Tensor, theta: Tensor) -> Tensor:
     """Transform images (B, C, H, W) or maps (B, h, w) by theta (B, 2, 3).
 

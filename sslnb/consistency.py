@@ -12,9 +12,7 @@ that models whose cosines differ more or less can be compared: 0 is perfect, and
 what maps of other images would give that have the same mean and nothing in common.
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +21,7 @@ from torch import Generator, Tensor
 from sslnb import augment
 from sslnb.data.clips import Clips
 from sslnb.data.media import fit_length, normalise, spectrogram
-from sslnb.model import SoundLocaliser
+from sslnb.model import SoundLocaliser, evaluating
 
 ANGLES = (10, 20, 30, 60, 90, 180)  # degrees; T_geo's are up to 30
 SCALES = (0.5, 1.5)  # half as large, as T_geo shrinks, and a crop of 4/9 of the area
@@ -111,11 +109,7 @@ def fixed_transforms(
 
     A scale above 1 shows the middle of the image larger, one below 1 all of it smaller.
     """
-
-    def theta(side: float = 1.0, degrees: float = 0.0, flip: float = 1.0) -> Tensor:
-        side_, angle, flip_ = torch.tensor([[side], [math.radians(degrees)], [flip]])
-        return augment.affine(side_, torch.zeros(1, 2), angle, flip_)
-
+    theta = augment.fixed_affine
     return {
         **{f"rotation {angle:g}°": theta(degrees=angle) for angle in angles},
         "flip": theta(flip=-1.0),
@@ -130,7 +124,7 @@ def _measure(
     if not len(clips):
         raise ValueError("there are no clips to measure on")
     found: dict[str, list[Tensor]] = {name: [] for name in drawn}
-    with _evaluating(model):
+    with evaluating(model):
         for start in range(0, len(clips), batch):
             rows = slice(start, start + batch)
             images, sounds = _inputs(model, clips.part(rows))
@@ -185,15 +179,3 @@ def _inputs(model: SoundLocaliser, clips: Clips) -> tuple[Tensor, Tensor]:
 def _respond(model: SoundLocaliser, inputs: Tensor, sounds: Tensor) -> Tensor:
     """Maps (B, h, w) of normalised images, each with its own sound: eq. 3."""
     return torch.einsum("bchw,bc->bhw", model.embed_image(inputs), sounds)
-
-
-@contextmanager
-def _evaluating(model: SoundLocaliser) -> Iterator[None]:
-    """Eval mode, without gradients; the model's own mode afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)

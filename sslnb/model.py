@@ -7,6 +7,8 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,7 +176,6 @@ class SoundLocaliser(nn.Module):
         """Similarity (B, B', h, w): `[i, j]` is image i against sound j (eq. 3)."""
         return respond(self.embed_image(images), self.embed_audio(spectrograms))
 
-    @torch.no_grad()
     def predict(self, images: Tensor, waves: Tensor) -> Tensor:
         """Response maps (B, h, w) of images and their own sounds, in eval mode.
 
@@ -186,15 +187,11 @@ class SoundLocaliser(nn.Module):
             raise ValueError(
                 f"{len(images)} images come with {len(waves)} waves; need one each"
             )
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             sounds = spectrogram(waves, self.config.audio)  # (B, 1, F, T)
             v = self.embed_image(normalise(self.fit(images)))  # (B, C, h, w)
             a = self.embed_audio(sounds)  # (B, C)
-        finally:
-            self.train(was_training)
-        return torch.einsum("bchw,bc->bhw", v, a)
+            return torch.einsum("bchw,bc->bhw", v, a)
 
     def fit(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), in [0, 1] or uint8, resized to the model's square.
@@ -250,6 +247,18 @@ class SoundLocaliser(nn.Module):
         ) as error:
             raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
         return model.eval()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run a block in eval mode without gradients, then restore the model's mode."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def write(

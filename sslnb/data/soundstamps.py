@@ -167,13 +167,14 @@ def recording_of(sound: str) -> str:
 
 
 @lru_cache
-def _names():
-    return {r["file"]: f"{r['class']}/{r['recording']}" for r in table("sounds")}
+def _takes():
+    """File of a sound -> its class and recording."""
+    return {row["file"]: (row["class"], row["recording"]) for row in table("sounds")}
 
 
 def recording_of(sound: str) -> str:
     """The recording, as class/name, that a file of sounds.tsv is all or a note of."""
-    return _names()[sound]
+    return "/".join(_takes()[sound])
 
 
 @lru_cache
@@ -503,6 +504,5 @@ def origins(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
 
     Excerpts of one recording, and single notes from one, have the same name.
     """
-    names = {x["file"]: f"{x['class']} {x['recording']}" for x in table("sounds")}
-    recordings = [names[scene.sound] for scene in scenes]
+    recordings = [" ".join(_takes()[scene.sound]) for scene in scenes]
     return np.array([scene.class_name for scene in scenes]), np.array(recordings)

@@ -156,7 +156,7 @@ def measure(
     """What a protocol measures on N clips: a dict of arrays (N,).
 
     maps: N finite arrays of any (h, w); truth (N, 224, 224) of weights 0, ½ or 1.
-    ciou, adaptive, hit: of the map; centre_ciou, centre_adaptive, centre_hit: of the centre
+    ciou, adaptive, pointing: of the map; the same with centre_ before it: of the centre
     prior; oracle: of the best mask of half the image (NaN where the threshold is
     fixed). size: Σ g, and covered: the mask, as fractions of the image.
     median and confidence (mean of the top quarter of (S + 1) / 2) are in units of the
@@ -186,10 +186,10 @@ def measure(
     return {
         "ciou": ciou(mask),
         "adaptive": ciou(adaptive),
-        "hit": (truth[np.arange(len(p)), p.argmax(1)] > 0) & lively[:, 0],
+        "pointing": (truth[np.arange(len(p)), p.argmax(1)] > 0) & lively[:, 0],
         "centre_ciou": ciou(np.broadcast_to(half, p.shape)),
         "centre_adaptive": ciou(exceeds(centre, order[rank], strict=False)),
-        "centre_hit": truth[:, centre.argmax()] > 0,
+        "centre_pointing": truth[:, centre.argmax()] > 0,
         "oracle": oracle,
         "size": truth.sum(1, dtype=np.float64) / PIXELS,
         "covered": np.count_nonzero(mask, axis=1) / PIXELS,

@@ -104,14 +104,15 @@ def evaluate(
         index=pd.Index(names, name="clip"),
     ).astype(float)
     more, extra = _negative_scores(table, negatives, threshold, chosen, resamples, seed)
-    scores = mean_scores(_columns(table), resamples, seed) | more
+    scores = mean_scores(contributions_in(table), resamples, seed) | more
     groups = _groups(table)
     table.insert(0, "group", groups)
     return Report(
         chosen,
         scores,
         by_size={
-            group: mean_scores(_columns(part), resamples, seed) | {"clips": len(part)}
+            group: mean_scores(contributions_in(part), resamples, seed)
+            | {"clips": len(part)}
             for group, part in ((g, table[groups == g]) for g in (*SIZES, "no box"))
             if len(part)
         },
@@ -170,20 +171,25 @@ def _read(maps, name, what, protocol):
     return values
 
 
-def _columns(table):
-    """Score name -> what each clip adds to it; every score is the mean."""
+def contributions_in(table: pd.DataFrame, prefix: str = "") -> dict[str, np.ndarray]:
+    """Score name -> what each clip of a table adds to it, (N,); the score is the mean.
+
+    prefix "centre_": of the centre prior, in place of the maps.
+    """
+    ciou, adaptive, pointing = (
+        table[prefix + name].to_numpy(float)
+        for name in ("ciou", "adaptive", "pointing")
+    )
     return {
-        **of_ciou(table["ciou"].to_numpy()),
-        **of_ciou(table["adaptive"].to_numpy(), "adaptive "),
-        "pointing": table["hit"],
-        "mean IoU": table["ciou"],
+        **of_ciou(ciou),
+        **of_ciou(adaptive, "adaptive "),
+        "pointing": pointing,
+        "mean IoU": ciou,
     }
 
 
 def _baselines(table):
-    names = {"ciou": "centre_ciou", "adaptive": "centre_adaptive", "hit": "centre_hit"}
-    centre = _columns(pd.DataFrame({key: table[name] for key, name in names.items()}))
-    found = {"centre prior": centre}
+    found = {"centre prior": contributions_in(table, "centre_")}
     if table["oracle"].notna().all():  # a mask of any size has none
         found["oracle"] = {
             **of_ciou(table["oracle"].to_numpy()),
@@ -256,7 +262,6 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
 def _rows(table, annotations):
     """A row for each annotated clip, in their order."""
     rows = table.drop(columns=["low", "high"])
-    rows = rows.rename(columns={"hit": "pointing", "centre_hit": "centre_pointing"})
     rows = rows.reindex(pd.Index(list(annotations), name="clip"))
     rows.insert(0, "label", [annotation.label for annotation in annotations.values()])
     rows.insert(0, "scored", rows["ciou"].notna())

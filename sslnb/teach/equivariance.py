@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from sslnb import augment
@@ -27,15 +26,8 @@ def transform(
     degrees: float = 0.0,
     flip: float = 1.0,
 ) -> Tensor:
-    """theta (count, 2, 3), as `augment.warp` takes it: one transform for all images.
-
-    side: of the part that is seen, in frames; x and y: its centre, in [-1, 1]; flip −1
-    mirrors.
-    """
-    shift = torch.tensor([[float(x), float(y)]])
-    angle = torch.deg2rad(torch.tensor([float(degrees)]))
-    sides, flips = torch.tensor([float(side)]), torch.tensor([float(flip)])
-    return augment.affine(sides, shift, angle, flips).expand(count, 2, 3)
+    """`augment.fixed_affine` for all of `count` images: theta (count, 2, 3)."""
+    return augment.fixed_affine(side, x, y, degrees, flip).expand(count, 2, 3)
 
 
 def comparison(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -19,9 +19,9 @@ from sslnb import localise
 from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import Annotation
 from sslnb.data.soundstamps import Scene
-from sslnb.localise.intervals import Score, of_ciou, paired_differences
+from sslnb.localise.intervals import Score, paired_differences
 from sslnb.localise.listening import FITTING, OTHER, SILENCE, Listening
-from sslnb.localise.report import Report
+from sslnb.localise.report import Report, contributions_in
 from sslnb.localise.respond import write_maps
 from sslnb.teach.plot.base import table
 from sslnb.teach.published import OPEN_SET, PUBLISHED, VGG_SS, pair
@@ -59,20 +59,8 @@ def write_scored(
 
 
 def contributions(report: Report, prefix: str = "") -> dict[str, np.ndarray]:
-    """Score name -> what each scored clip adds to it, (N,); the score is the mean.
-
-    prefix "centre_": of the centre prior, in place of the model.
-    """
-    rows = report.per_clip[report.per_clip["scored"]]
-    ciou, adaptive, hit = (
-        rows[prefix + name].to_numpy(float) for name in ("ciou", "adaptive", "pointing")
-    )
-    return {
-        **of_ciou(ciou),
-        **of_ciou(adaptive, "adaptive "),
-        "pointing": hit,
-        "mean IoU": ciou,
-    }
+    """Of the clips that a report scored, what each adds to the scores: by name, (N,)."""
+    return contributions_in(report.per_clip[report.per_clip["scored"]], prefix)
 
 
 def gain(

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sslnb.data.soundstamps import Scene, table
+from sslnb.data.soundstamps import Scene, origins
 
 COLUMNS = ("A@5", "A@10", "P@1", "P@5")  # of tables 5 and 6 of the paper
 DRAWS = 1_000  # of the bootstrap
@@ -39,11 +39,7 @@ PAPER = pd.DataFrame(  # the paper's tables 5 and 6, per cent, as printed
 
 def recordings(scenes: Sequence[Scene]) -> np.ndarray:
     """The recording that sounds in each scene, "class recording": (N,) of str."""
-    names = {
-        row["file"]: f"{row['class']} {row['recording']}".replace("_", " ")
-        for row in table("sounds")
-    }
-    return np.array([names[scene.sound] for scene in scenes])
+    return np.char.replace(origins(scenes)[1], "_", " ")
 
 
 def hits(

@@ -8,8 +8,7 @@ The widget of notebook 02 is in `augment_widget.py`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -23,22 +22,10 @@ from sslnb import augment, localise
 from sslnb.data.clips import Clips
 from sslnb.data.media import MEAN, STD, normalise, spectrogram
 from sslnb.losses import equivariance_loss
-from sslnb.model import SoundLocaliser, respond
+from sslnb.model import SoundLocaliser, evaluating, respond
 from sslnb.teach import plot
 
 BILINEAR = Image.Resampling.BILINEAR
-
-
-@contextmanager
-def evaluating(model: SoundLocaliser) -> Iterator[None]:
-    """Run a block in eval mode without gradients, then restore the model's mode."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 # --- pseudo-masks (notebook 03) -----------------------------------------------
@@ -181,11 +168,10 @@ def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
 
     def render(_=None):
         n, now = controls["scene"].value, {k: c.value for k, c in controls.items()}
-        theta = augment.affine(
-            torch.tensor([1 / now["scale"]]),
-            torch.zeros(1, 2),
-            torch.tensor([math.radians(now["angle"])]),
-            torch.tensor([-1.0 if now["flip"] else 1.0]),
+        theta = augment.fixed_affine(
+            side=1 / now["scale"],
+            degrees=now["angle"],
+            flip=-1.0 if now["flip"] else 1.0,
         )
         transformed = augment.warp(images[n : n + 1], theta.to(device))
         map_1 = maps[n : n + 1]  # (1, h, w)
