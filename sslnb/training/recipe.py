@@ -13,7 +13,7 @@ from typing import Any, Literal
 # few times, or few clips often, as of a data set of videos.
 REGIMES: dict[str, dict[str, int]] = {
     "scenes": {"clips": 4_000, "epochs": 12},
-    "clips": {"clips": 500, "epochs": 60},
+    "clips": {"clips": 500, "epochs": 40},
 }
 FRAMES = 0.35  # of them are crops of ordinary photographs, the others are composed
 VAL_CLIPS = 400  # that choose the best epoch
@@ -79,6 +79,7 @@ class TrainConfig:
     scale_p: float = setting(
         0.5, "T_geo: probability that the content shrinks to half its size (A.1)"
     )
+    rotation: float = setting(30.0, "T_geo: largest angle, in degrees (A.1)")
     mix_alpha: float = setting(0.65, "α of equation 4 in the last epoch; 0: no mixing")
     separate_masks: bool = setting(
         False,

@@ -90,7 +90,9 @@ def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None)
     """
     batch, size = batch or len(images), images.shape[-1]
     appearance = scaled(augment.Appearance.for_size(size), strength)
-    geometric = augment.Geometric(crop=config.crop, scale_p=config.scale_p)
+    geometric = augment.Geometric(
+        crop=config.crop, scale_p=config.scale_p, rotation=config.rotation
+    )
     if "app" not in config.parts:
         return images, images, None
     view_1, view_2 = (
