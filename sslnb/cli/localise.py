@@ -24,6 +24,7 @@ from sslnb.files import CHECKPOINT
 
 GROUP = Group("Localisation (notebook 06)", sort_key=4)
 Protocol = Literal["lvs", "ezvsl", "slavc", "flickr"]
+Sound = Literal["own", "another", "silence"]
 
 
 def file(*endings):
@@ -39,6 +40,8 @@ def maps(
     out: Annotated[Path, file("npz")],
     annotations: Annotations = None,
     listed: Listed = None,
+    sound: Sound = "own",
+    seed: Annotated[Seed, Parameter(help="of the draw of other sounds")] = 0,
     skip_damaged: SkipDamaged = False,
     device: Device = "auto",
     progress: Progress = True,
@@ -46,11 +49,14 @@ def maps(
     """A model's response maps of a folder of clips, to be scored.
 
     What has no map, and why, stands in a table beside the maps (.missing.tsv). With
-    --annotations, only the annotated clips are taken.
+    --annotations, only the annotated clips are taken. Maps with another sound or silence
+    are for the listening test: `sslnb score --others`.
 
     Args:
         clips: folder of clips, in any of the field's layouts
         out: the .npz to write: clip name -> (h, w)
+        sound: what each image is played; another: of a clip of another class, or of
+            another source video where the class of a clip is not known
     """
     from sslnb.localise.respond import map_folder
 
@@ -62,6 +68,8 @@ def maps(
         listed,
         skip_damaged,
         bar(progress, unit="clip"),
+        sound,
+        seed,
     )
 
 
@@ -72,6 +80,7 @@ def score(
     protocol: Protocol = "lvs",
     median: Flag = False,
     negatives: Path | None = None,
+    others: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     threshold: Annotated[
         float | None, default("the median of the scored maps' medians")
     ] = None,
@@ -86,6 +95,8 @@ def score(
         protocol: how a map becomes a mask
         median: slavc: threshold each map at its own median instead of a fixed 0.5
         negatives: .npz of maps of pairs without a visible sound: count false positives
+        others: .npz of maps of the same clips with another sound, or several: how much of
+            pointing, cIoU and AUC is owed to listening
         threshold: of pIA, in units of the maps; choose it on other clips than these
         out: .csv or .tsv to write, with a row for each clip
     """
@@ -93,7 +104,15 @@ def score(
 
     print(
         score_file(
-            responses, annotations, protocol, median, negatives, threshold, out, seed
+            responses,
+            annotations,
+            protocol,
+            median,
+            negatives,
+            threshold,
+            out,
+            seed,
+            others or (),
         )
     )
     if out:

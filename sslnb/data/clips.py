@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sslnb.data import soundstamps
-from sslnb.data.field.lists import clip_name, source_video
+from sslnb.data.field.lists import clip_name, shared_videos, source_video
 from sslnb.data.media import fit_length
 
 
@@ -31,7 +31,7 @@ class Clips:
 
     photos, recordings: N strings each, or None where they are not known: which clips
     show the same photograph, or play the same recording, and so are no independent
-    trials. They identify no clip: fingerprint and stores leave them out.
+    trials. They identify no clip: the fingerprint leaves them out.
     """
 
     names: list[str]
@@ -66,9 +66,13 @@ class Clips:
 
     @property
     def groups(self) -> list[list[str]] | None:
-        """Photographs and recordings, as `intervals.mean_scores` takes them."""
+        """What clips share, as `intervals.mean_scores` takes it.
+
+        Photographs and recordings where they are known, else source videos where
+        several clips are of one.
+        """
         known = [labels for labels in (self.photos, self.recordings) if labels]
-        return known or None
+        return known or shared_videos(self.names)
 
     def __add__(self, other: "Clips") -> "Clips":
         """These clips and then others of the same sizes."""

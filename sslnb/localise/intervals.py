@@ -111,20 +111,17 @@ def mean_scores(
             "sum above 0"
         )
     scores = np.array([column.mean() for column in table]) / base.mean()
-    factors = [np.arange(clips)] if groups is None else crossed(groups, clips)
-    sizes = [factor.max() + 1 for factor in factors]
+    factors = crossed(groups, clips)
 
     def means(*drawn, axis):
-        weights = np.ones((1, clips), int)  # of clips, (B, N)
-        for levels, size, factor in zip(drawn, sizes, factors):
-            weights = weights * counted(np.atleast_2d(levels), size)[:, factor]
+        weights = drawn_weights(drawn, factors)  # (B, N)
         total = weights @ base  # (B,)
         some = total > 0
         return np.where(
             some, table @ weights.T / np.where(some, total, 1), scores[:, None]
         )
 
-    ends = resample([np.arange(n) for n in sizes], means, resamples, seed, clips)
+    ends = resample(levels_of(factors), means, resamples, seed, clips)
     return {
         name: Score(value, *pair)
         for name, value, pair in zip(values, scores.tolist(), ends.tolist())
@@ -152,13 +149,15 @@ def paired_differences(
     return mean_scores({n: one[n] - two[n] for n in one}, resamples, seed, groups)
 
 
-def crossed(groups: ArrayLike, clips: int) -> list[np.ndarray]:
+def crossed(groups: ArrayLike | None, clips: int) -> list[np.ndarray]:
     """Numbers (N,) of the groups, from 0, in each factor that is to be resampled.
 
-    groups: labels (N,) or (G, N). A factor that lies within a coarser one, as
+    groups: labels (N,) or (G, N); None: each clip is a group. A factor that lies within a coarser one, as
     photographs do that have one recording each, is left out: drawing the coarser one
     draws it too. ValueError where there are not N labels.
     """
+    if groups is None:
+        return [np.arange(clips)]
     labels = np.atleast_2d(np.asarray(groups))
     if labels.shape[1:] != (clips,):
         raise ValueError(f"groups have shape {labels.shape}; need {clips} labels each")
@@ -169,6 +168,25 @@ def crossed(groups: ArrayLike, clips: int) -> list[np.ndarray]:
         if factor.max() + 1 not in pairs:
             kept.append(factor)
     return kept
+
+
+def levels_of(factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The groups of each factor, once each: what `resample` draws from."""
+    return [np.arange(factor.max() + 1) for factor in factors]
+
+
+def drawn_weights(
+    drawn: Sequence[np.ndarray], factors: Sequence[np.ndarray]
+) -> np.ndarray:
+    """How often each clip counts, (B, N), where groups (B, n) of each factor are drawn.
+
+    The product over factors of how often the clip's group is among them.
+    """
+    weights = np.ones((1, len(factors[0])), int)
+    for levels, factor in zip(drawn, factors, strict=True):
+        times = counted(np.atleast_2d(levels), factor.max() + 1)
+        weights = weights * times[:, factor]
+    return weights
 
 
 def counted(

@@ -11,13 +11,17 @@ sound of another class, and silence, and is scored against the same ground truth
 the fitting sound adds is owed to listening.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sslnb.data.clips import Clips
+from sslnb.data.field.lists import source_video
 from sslnb.localise.intervals import (
     RESAMPLES,
     Score,
@@ -26,17 +30,19 @@ from sslnb.localise.intervals import (
     paired_differences,
 )
 from sslnb.localise.metrics import ciou, peak_hit, respond_to, truth_of
-from sslnb.model import SoundLocaliser
+
+if TYPE_CHECKING:  # torchvision, which it loads, takes a second
+    from sslnb.model import SoundLocaliser
 
 FITTING, OTHER, SILENCE = "fitting", "another class", "silence"
 
 
 @dataclass(frozen=True)
 class Listening:
-    """What `listening_test` finds; `print` it to read it.
+    """What `listening_test` finds, or `compare_sounds`; `print` it to read it.
 
     scores: "fitting", "another class" and "silence" -> "pointing", "cIoU" and "AUC" ->
-    Score, fractions. differences: of the last two -> name -> Score of fitting − it.
+    Score, fractions. differences: of all but "fitting" -> name -> Score of fitting − it.
     per_clip: sound -> name -> what each clip adds to the score, (N,). trials: what was
     resampled for the intervals, and how many there are.
     """
@@ -48,19 +54,20 @@ class Listening:
 
     def __str__(self) -> str:
         gains = {f"{FITTING} − {name}": row for name, row in self.differences.items()}
+        rows = {"per cent": list(self.scores[FITTING])} | {
+            name: list(row.values()) for name, row in (self.scores | gains).items()
+        }
+        wide = max(26, 2 + max(map(len, rows)))
         lines = [
-            f"{'per cent':<26}" + "".join(f"{n:<24}" for n in self.scores[FITTING])
+            f"{name:<{wide}}" + "".join(f"{cell!s:<24}" for cell in row)
+            for name, row in rows.items()
         ]
-        for name, row in (self.scores | gains).items():
-            lines.append(
-                f"{name:<26}" + "".join(f"{score!s:<24}" for score in row.values())
-            )
         lines.append(f"In brackets 95 % intervals, bootstrap over {self.trials}.")
         return "\n".join(line.rstrip() for line in lines)
 
 
 def listening_test(
-    model: SoundLocaliser,
+    model: "SoundLocaliser",
     clips: Clips,
     seed: int = 0,
     draws: int = 4,
@@ -71,8 +78,8 @@ def listening_test(
 
     Another class's sound is that of a clip of another label, `draws` of them for each
     image, whose scores are averaged. All are scored against the ground truth of the
-    fitting sound. Intervals are by photograph and recording where the clips know them
-    (`Clips.groups`), else by clip. ValueError where a label or boxes are not known, or
+    fitting sound. Intervals are by photograph and recording where the clips know them,
+    by source video where they share one (`Clips.groups`), else by clip. ValueError where a label or boxes are not known, or
     all clips are of one class.
     """
     others = other_class(clips.labels, draws, seed)  # (draws, N)
@@ -91,18 +98,33 @@ def listening_test(
     other = {name: np.mean([one[name] for one in drawn], axis=0) for name in fitting}
     silence = columns(torch.zeros_like(clips.waves))
     per_clip = {FITTING: fitting, OTHER: other, SILENCE: silence}
+    return compare_sounds(per_clip, _trials(clips), resamples, seed, clips.groups)
+
+
+def compare_sounds(
+    per_clip: Mapping[str, Mapping[str, np.ndarray]],
+    trials: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+) -> Listening:
+    """Scores with each sound, and what "fitting" adds to each other one.
+
+    per_clip: sound -> name -> what each clip adds to the score, (N,), "fitting" among
+    them. trials: what is resampled, in words. groups: as in `mean_scores`.
+    """
     return Listening(
         {
-            sound: mean_scores(each, resamples, seed, clips.groups)
+            sound: mean_scores(each, resamples, seed, groups)
             for sound, each in per_clip.items()
         },
         {
-            sound: paired_differences(fitting, each, resamples, seed, clips.groups)
+            sound: paired_differences(per_clip[FITTING], each, resamples, seed, groups)
             for sound, each in per_clip.items()
             if sound != FITTING
         },
-        per_clip,
-        _trials(clips),
+        {sound: dict(each) for sound, each in per_clip.items()},
+        trials,
     )
 
 
@@ -139,4 +161,13 @@ def _trials(clips: Clips) -> str:
         )
         if labels
     ]
-    return " and ".join(counts) or f"{len(clips):,} clips"
+    return " and ".join(counts) or trials_of(clips.names)
+
+
+def trials_of(names: Iterable[str]) -> str:
+    """What is resampled of clips, and how many: source videos where clips share one."""
+    names = list(names)
+    videos = len({source_video(name) for name in names})
+    if videos == len(names):
+        return f"{videos:,} clips"
+    return f"{videos:,} source videos"

@@ -10,8 +10,17 @@ agree and where they do not.)
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from sslnb.localise.intervals import RESAMPLES, Score, counted, resample
+from sslnb.localise.intervals import (
+    RESAMPLES,
+    Score,
+    counted,
+    crossed,
+    drawn_weights,
+    levels_of,
+    resample,
+)
 
 
 def detection(
@@ -20,11 +29,14 @@ def detection(
     silent: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    groups: ArrayLike | None = None,
+    silent_groups: ArrayLike | None = None,
 ) -> dict[str, Score]:
     """SLAVC's false-positive metrics: {"AP", "max-F1", "LocAcc"} -> Score.
 
     success (N,) bool and confidence (N,): of clips with a visible sound; silent (M,):
-    confidences of pairs without one. At a confidence δ,
+    confidences of pairs without one; groups and silent_groups: what is resampled of
+    each for the intervals, as in `mean_scores`. At a confidence δ,
 
         TP  a visible sound, confidence ≥ δ and cIoU ≥ 0.5
         FP  confidence ≥ δ otherwise
@@ -45,23 +57,32 @@ def detection(
     )  # the first δ that includes it
     seen, unseen = place[: len(success)], place[len(success) :]
 
-    def curve(visible, hidden, axis):
-        """AP, max-F1 and LocAcc (3, …) of resampled clips, given by index (…, n)."""
-        visible, hidden = np.atleast_2d(visible), np.atleast_2d(hidden)
-        found, missed = success[visible], ~success[visible]
-        tp = counted(seen[visible], len(last), found).cumsum(1)
-        fp = counted(seen[visible], len(last), missed).cumsum(1)
-        fn = visible.shape[-1] - tp - fp
-        fp = fp + counted(unseen[hidden], len(last)).cumsum(1)
+    factors = crossed(groups, len(seen))
+    silent_factors = crossed(silent_groups, len(unseen))
+
+    def curve(*drawn, axis):
+        """AP, max-F1 and LocAcc (3, B) of resampled clips, given by their groups."""
+        visible = drawn_weights(drawn[: len(factors)], factors)  # (B, N)
+        hidden = drawn_weights(drawn[len(factors) :], silent_factors)  # (B, M)
+        total = visible.sum(1, keepdims=True)
+        tp = summed(seen, visible * success)
+        fp = summed(seen, visible * ~success)
+        fn = total - tp - fp
+        fp = fp + summed(unseen, hidden)
         precision = tp / np.maximum(tp + fp, 1)
         recall = tp / np.maximum(tp + fn, 1)
         highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         ap = (highest * np.diff(recall, prepend=0, axis=1)).sum(1)
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        return np.stack([ap, f1.max(1), found.mean(1)])
+        return np.stack([ap, f1.max(1), tp[:, -1] / np.maximum(total[:, 0], 1)])
 
-    samples = np.arange(len(success)), np.arange(len(silent))
+    def summed(places, weights):
+        """Weights (B, n) of clips at or above each confidence, (B, K)."""
+        rows = np.broadcast_to(places, weights.shape)
+        return counted(rows, len(last), weights).cumsum(1)
+
+    samples = levels_of([*factors, *silent_factors])
     values = curve(*samples, axis=-1)[:, 0].tolist()
-    ends = resample(samples, curve, resamples, seed).tolist()
+    ends = resample(samples, curve, resamples, seed, len(both)).tolist()
     names = ("AP", "max-F1", "LocAcc")
     return {name: Score(v, *pair) for name, v, pair in zip(names, values, ends)}

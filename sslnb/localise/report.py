@@ -8,13 +8,14 @@
 
 Maps are an .npz of clip name -> (h, w), of any size, also of different sizes. With
 --negatives, maps of pairs without a visible sound (silence, noise, another clip's
-sound) under any names, false positives are counted too.
+sound) under any names, false positives are counted too. With --others, maps of the same
+clips with another sound, the report has a listening test: what the fitting sound adds.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from sslnb.data.field.annotations import (
     shortened,
     truth_of,
 )
+from sslnb.data.field.lists import shared_videos
 from sslnb.localise.intervals import RESAMPLES, STEPS, area, mean_scores, of_ciou
+from sslnb.localise.listening import FITTING, Listening, compare_sounds, trials_of
 from sslnb.localise.maps import open_maps, read_map
 from sslnb.localise.negatives import detection
 from sslnb.localise.protocols import PROTOCOLS, Protocol, activated, in_range, measure
@@ -49,7 +52,9 @@ class Report:
     Score. baselines: "centre prior" and "oracle" -> name -> fraction.
     per_clip: a table with a row for each annotated clip; a missing clip's row is empty.
     missing: annotated clips without a map; unknown: maps without an annotation;
-    constant: maps that point nowhere. threshold: of the negative-audio metrics.
+    constant: maps that point nowhere. trials: what was resampled for the intervals, and
+    how many there are. threshold: of the negative-audio metrics. listening: the scores
+    with other sounds, where their maps were given.
     """
 
     protocol: Protocol
@@ -62,9 +67,11 @@ class Report:
     constant: tuple
     damage: Damage
     resamples: int
+    trials: str
     negatives: int = 0
     threshold: float | None = None
     threshold_from: str = ""
+    listening: Listening | None = None
 
     def __str__(self):
         return "\n".join(paragraphs(self))
@@ -78,6 +85,7 @@ def evaluate(
     threshold: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    others: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> Report:
     """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
 
@@ -85,33 +93,32 @@ def evaluate(
     visible sound, for AP, max-F1, LocAcc and for pIA and AUC_N, whose one threshold
     for all clips is `threshold`, in units of the maps; by default the median over the
     scored clips of their maps' own medians, so that the negatives have no say in it.
+    others: name of a sound -> maps of the same clips with it, for the listening test.
+    Intervals are by source video where several clips share one, else by clip.
     ValueError names the clip that cannot be scored, and says what would be right; so
     it does where boxes are not (x0, y0, x1, y1).
     """
     chosen = _protocol(protocol)
     refuse_reversed({name: found.boxes for name, found in annotations.items()})
     names = _matched(maps, annotations, chosen)
-
-    def found_in(block):
-        truth = np.stack([truth_of(annotations[name]).numpy() for name in block])
-        return measure(
-            [_read(maps, name, "map", chosen) for name in block], truth, chosen
-        )
-
-    found = _in_blocks(found_in, names)
-    table = pd.DataFrame(
-        {key: np.concatenate([part[key] for part in found]) for key in found[0]},
-        index=pd.Index(names, name="clip"),
-    ).astype(float)
+    others = _checked(others or {}, names)
+    table = _measured(maps, annotations, names, chosen)
     more, extra = _negative_scores(table, negatives, threshold, chosen, resamples, seed)
-    scores = mean_scores(contributions_in(table), resamples, seed) | more
+    videos = shared_videos(names)
+    scores = mean_scores(contributions_in(table), resamples, seed, videos) | more
+    heard = {FITTING: table}
+    for sound, given in others.items():
+        what = f"map with {sound!r}"
+        heard[sound] = _measured(given, annotations, names, chosen, what)
     groups = _groups(table)
     table.insert(0, "group", groups)
     return Report(
         chosen,
         scores,
         by_size={
-            group: mean_scores(contributions_in(part), resamples, seed)
+            group: mean_scores(
+                contributions_in(part), resamples, seed, shared_videos(part.index)
+            )
             | {"clips": len(part)}
             for group, part in ((g, table[groups == g]) for g in (*SIZES, "no box"))
             if len(part)
@@ -123,6 +130,16 @@ def evaluate(
         constant=tuple(table.index[table["low"] == table["high"]]),
         damage=damage(annotations),
         resamples=resamples,
+        trials=trials_of(names),
+        listening=compare_sounds(
+            {sound: _in_listening(part) for sound, part in heard.items()},
+            trials_of(names),
+            resamples,
+            seed,
+            videos,
+        )
+        if others
+        else None,
         **extra,
     )
 
@@ -151,6 +168,41 @@ def _matched(maps, annotations, protocol):
             "has one: use lvs"
         )
     return names
+
+
+def _checked(others, names):
+    """Maps with other sounds; ValueError where a scored clip has none, or a name is taken."""
+    if FITTING in others:
+        raise ValueError(
+            f"a sound of others is called {FITTING!r}, as that of the scored maps is: "
+            "give it another name"
+        )
+    for sound, maps in others.items():
+        given = set(maps)
+        lacking = [name for name in names if name not in given]
+        if lacking:
+            raise ValueError(
+                f"maps with {sound!r} lack {len(lacking):,} of the {len(names):,} scored "
+                f"clips: {shortened(lacking)}; need maps of the same clips, under the "
+                "same names"
+            )
+    return others
+
+
+def _measured(maps, annotations, names, protocol, what="map"):
+    """The measures of each clip's map, a row a clip."""
+
+    def found_in(block):
+        truth = np.stack([truth_of(annotations[name]).numpy() for name in block])
+        return measure(
+            [_read(maps, name, what, protocol) for name in block], truth, protocol
+        )
+
+    found = _in_blocks(found_in, names)
+    return pd.DataFrame(
+        {key: np.concatenate([part[key] for part in found]) for key in found[0]},
+        index=pd.Index(names, name="clip"),
+    ).astype(float)
 
 
 def _in_blocks(work, names):
@@ -185,6 +237,14 @@ def contributions_in(table: pd.DataFrame, prefix: str = "") -> dict[str, np.ndar
         **of_ciou(adaptive, "adaptive "),
         "pointing": pointing,
         "mean IoU": ciou,
+    }
+
+
+def _in_listening(table):
+    """What each clip adds to the scores of the listening test."""
+    found = contributions_in(table)
+    return {
+        name: np.asarray(found[name], float) for name in ("pointing", "cIoU", "AUC")
     }
 
 
@@ -243,13 +303,21 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
             "itself, so that confidences cannot be compared; save maps as the model "
             "gives them"
         )
+    silent_videos = shared_videos(names)
     scores = detection(
         table["ciou"] >= 0.5,
         table["confidence"].to_numpy(),
         confidence,
         resamples,
         seed,
-    ) | mean_scores({"pIA": pia, "AUC_N": area(pia[:, None] <= STEPS)}, resamples, seed)
+        shared_videos(table.index),
+        silent_videos,
+    ) | mean_scores(
+        {"pIA": pia, "AUC_N": area(pia[:, None] <= STEPS)},
+        resamples,
+        seed,
+        silent_videos,
+    )
     return scores, {
         "negatives": len(names),
         "threshold": threshold,
@@ -277,12 +345,14 @@ def score_file(
     threshold: float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
+    others: Sequence[str | Path] = (),
 ) -> Report:
     """Score the maps of an .npz by an annotation file, and write the table `out`.
 
     median: threshold each map at its own median, where the protocol has another
     threshold. negatives: .npz of maps of pairs without a visible sound. out: a .csv or
-    .tsv with a row for each clip. seed: of the intervals. Errors: see evaluate.
+    .tsv with a row for each clip. seed: of the intervals. others: .npz of maps of the
+    same clips with another sound, which is called as the file. Errors: see evaluate.
     """
     separator = _separator(out) if out else None
     chosen = _protocol(protocol)
@@ -291,12 +361,34 @@ def score_file(
             raise ValueError(f"--median is for slavc; {chosen.name} takes it as it is")
         chosen = replace(chosen, threshold="median")
     known = read_annotations(annotations)
-    unheard = open_maps(negatives) if negatives else nullcontext()
-    with open_maps(responses) as maps, unheard as silent:
-        report = evaluate(maps, known, chosen, silent, threshold, seed=seed)
+    sounds = _named_after(others)
+    with ExitStack() as stack:
+        maps = stack.enter_context(open_maps(responses))
+        silent = stack.enter_context(open_maps(negatives)) if negatives else None
+        heard = {
+            name: stack.enter_context(open_maps(path)) for name, path in sounds.items()
+        }
+        report = evaluate(
+            maps, known, chosen, silent, threshold, seed=seed, others=heard
+        )
     if out:
         report.per_clip.to_csv(out, sep=separator, float_format="%.6g")
     return report
+
+
+def _named_after(paths):
+    """Files of maps by the sound that each is called after: its name without .npz."""
+    found: dict[str, str | Path] = {}
+    for path in paths:
+        name = Path(path).stem
+        if name in found or name == FITTING:
+            other = found.get(name, "the scored maps")
+            raise ValueError(
+                f"--others {path}: {other} is called {name!r} too; rename one, as the "
+                "report calls a sound by the name of its file"
+            )
+        found[name] = path
+    return found
 
 
 def _separator(path):

@@ -14,8 +14,8 @@ def paragraphs(report) -> Iterator[str]:
     scored = report.per_clip[report.per_clip["scored"]]
     yield str(report.protocol)
     yield (
-        f"intervals   95 %, bootstrap over clips, percentile, {report.resamples:,} "
-        "resamples"
+        f"intervals   95 %, bootstrap over {report.trials}, percentile, "
+        f"{report.resamples:,} resamples"
     )
     yield f"\nScored on {len(scored):,} of {len(report.per_clip):,} clips."
     if report.missing:
@@ -52,6 +52,11 @@ def paragraphs(report) -> Iterator[str]:
             "LocAcc: cIoU of visible sounds. pIA: fraction of the\nimage above one threshold, "
             f"{report.threshold:.6g} ({report.threshold_from}).\nAUC_N: area under the "
             "fraction of pairs with pIA ≤ 0, 0.05, … 1."
+        )
+    if report.listening:
+        yield (
+            "\nListening test: the same images with other sounds, against the same ground "
+            f"truth.\n{report.listening}"
         )
     yield "\n" + _size_table(report)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from sslnb import localise
 from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import Annotation
+from sslnb.data.field.lists import shared_videos
 from sslnb.data.soundstamps import Scene
 from sslnb.localise.intervals import Score, paired_differences
 from sslnb.localise.listening import FITTING, OTHER, SILENCE, Listening
@@ -69,8 +70,10 @@ def gain(
     """Each score less the centre prior's, with the interval of the difference.
 
     Both score the same clips, so that the difference is resampled clip by clip, or
-    by their groups (see `mean_scores`).
+    by their groups (see `mean_scores`): by default source videos, as in the report.
     """
+    if groups is None:
+        groups = shared_videos(report.per_clip.index[report.per_clip["scored"]])
     return paired_differences(
         contributions(report),
         contributions(report, "centre_"),

@@ -205,6 +205,10 @@ def test_scenes_know_their_photograph_and_recording_in_every_part(few):
     unknown = replace(few, photos=None, recordings=None)
     assert unknown.groups is None is unknown.part(slice(2)).photos
     assert replace(few, photos=None).groups == [few.recordings]
+    videos = [f"{k:011}_00000{n}" for n, k in enumerate([7] * (len(few) - 1) + [3])]
+    real = replace(unknown, names=videos)
+    assert real.groups == [real.originals] and len(set(real.originals)) == 2
+    assert real.part(slice(-2, None)).groups is None  # each of its own
 
 
 def test_notes_of_one_recording_are_one_recording():

@@ -12,6 +12,7 @@ from sslnb.data.field.lists import (
     clip_name,
     read_labels,
     read_list,
+    shared_videos,
     source_video,
     split_by_class,
 )
@@ -75,6 +76,13 @@ def test_what_no_clip_is_called_is_refused(text):
 )
 def test_source_videos(clip, video):
     assert source_video(clip) == video
+
+
+def test_videos_are_shared_where_two_clips_are_of_one():
+    clips = ["zpWuikVorYg_000032", "-0BIyqJj9ZU_000030", "test/0/1"]
+    assert shared_videos(clips) is None is shared_videos([])
+    again = [*clips, "zpWuikVorYg_000045"]
+    assert shared_videos(again) == [[source_video(clip) for clip in again]]
 
 
 # --- lists ------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,6 +190,42 @@ def test_scenes_are_those_that_are_composed(tmp_path, seconds):
         assert torch.equal(getattr(clips, name), getattr(loaded, name))
     for name in ("names", "labels", "boxes"):
         assert getattr(clips, name) == getattr(loaded, name)
+
+
+def test_a_store_keeps_the_photograph_and_the_recording_of_scenes(tmp_path):
+    pack_scenes("ladder", CHUNK + 6, tmp_path / "out", 8, SECONDS, workers=1)
+    clips = open_store(tmp_path / "out")
+    loaded = load_scenes("ladder", CHUNK + 6, 8, AUDIO.samples)
+    assert len(set(loaded.recordings)) < len(clips)  # some are shared
+    for name in ("photos", "recordings", "originals", "groups"):
+        assert getattr(clips, name) == getattr(loaded, name)
+    assert clips.part(slice(3, 5)).recordings == loaded.recordings[3:5]
+    assert clips.fingerprint() == loaded.fingerprint()
+    bare = replace(loaded, photos=None, recordings=None)
+    assert clips.fingerprint() == bare.fingerprint()
+
+
+@pytest.mark.parametrize("without", [range(COUNT), [1]], ids=["all", "one"])
+def test_an_older_store_of_scenes_opens_and_knows_no_photographs(tmp_path, without):
+    """As packed before stores kept them, or begun before and finished since."""
+    pack_scenes("val", 3, tmp_path, 8, SECONDS, workers=1)
+    now = open_store(tmp_path)
+    records, _ = arrays.read_index(tmp_path)
+    for row, item in enumerate(arrays.items_of(records)):
+        if row in without:
+            del item["photo"], item["recording"]
+    end = {"complete": zlib.crc32(arrays.to_lines(records))}
+    (tmp_path / "index.jsonl").write_bytes(arrays.to_lines([*records, end]))
+    clips = open_store(tmp_path)
+    assert clips.photos is clips.recordings is clips.groups is None
+    assert clips.originals == clips.names == now.names
+    assert clips.boxes == now.boxes and torch.equal(clips.images, now.images)
+
+
+def test_clips_of_a_folder_have_no_photographs_of_their_own(whole):
+    clips = open_store(whole)
+    assert clips.photos is clips.recordings is None
+    assert "photo" not in (whole / "index.jsonl").read_text()
 
 
 def test_all_of_wild_has_several_boxes_a_clip(tmp_path):

@@ -506,6 +506,143 @@ def test_one_clip_has_no_interval():
     assert str(score) == "100.00 [–, –]"
 
 
+def by_video(count, clips):
+    """Names of `clips` clips of each of `count` videos; the videos in their order."""
+    return [f"{k:011}_{n:06}" for k in range(count) for n in range(clips)]
+
+
+def test_clips_of_one_video_are_one_trial():
+    """Each clip there thrice is no news: the intervals of the clips by themselves."""
+    annotations = some_annotations(40)
+    maps = some_maps(annotations)
+    single = dict(zip(by_video(40, 1), annotations))
+    triple = dict(zip(by_video(40, 3), np.repeat(list(annotations), 3)))
+    silent = some_maps(by_video(15, 1), seed=3)
+    silent3 = dict(zip(by_video(15, 3), np.repeat(list(silent.values()), 3, axis=0)))
+    one, three = (
+        evaluate(
+            {name: maps[old] for name, old in names.items()},
+            {name: annotations[old] for name, old in names.items()},
+            negatives=negatives,
+            others={"other": {name: maps[old].T for name, old in names.items()}},
+            resamples=300,
+        )
+        for names, negatives in ((single, silent), (triple, silent3))
+    )
+    assert one.scores.keys() == three.scores.keys() > {"AP", "pIA"}
+    for name, score in one.scores.items():
+        assert three.scores[name] == pytest.approx(score, abs=1e-12), name
+    for name, score in one.listening.differences["other"].items():
+        found = three.listening.differences["other"][name]
+        assert found == pytest.approx(score, abs=1e-12)
+    for group, scores in one.by_size.items():
+        found = three.by_size[group]
+        assert found["clips"] == 3 * scores["clips"] and len(found) == len(scores) == 7
+        for name in found.keys() - {"clips"}:
+            assert found[name] == pytest.approx(scores[name], abs=1e-12, nan_ok=True)
+    assert (one.trials, three.trials) == ("40 clips", "40 source videos")
+    assert "bootstrap over 40 source videos, percentile, 300 resamples" in str(three)
+
+
+def test_where_every_video_has_one_clip_intervals_are_by_clip():
+    """In the order of the annotations, as for names that tell no video."""
+    annotations = some_annotations(30)
+    maps, silent = some_maps(annotations), some_maps("xyz")
+    videos = [f"{(7 * k) % 30:011}_000010" for k in range(30)]  # not sorted
+    plain, real = (
+        evaluate(
+            dict(zip(names, maps.values())),
+            dict(zip(names, annotations.values())),
+            negatives=silent,
+            resamples=300,
+        )
+        for names in (annotations, videos)
+    )
+    assert real.scores == plain.scores and real.by_size.keys() == plain.by_size.keys()
+    columns = {"pointing": plain.per_clip["pointing"], "mean IoU": plain.per_clip.ciou}
+    for name, score in intervals.mean_scores(columns, 300).items():
+        assert plain.scores[name] == score
+    assert "bootstrap over 30 clips, percentile, 300 resamples" in str(real)
+
+
+# --- the listening test -------------------------------------------------------
+
+
+def test_the_listening_test_is_the_scores_of_each_file_and_their_differences():
+    annotations = some_annotations(60)
+    sounds = {s: some_maps(annotations, seed=k) for k, s in enumerate(["bell", "none"])}
+    own = some_maps(annotations, seed=9)
+    found = evaluate(own, annotations, others=sounds, resamples=2000)
+    alone = {
+        name: evaluate(maps, annotations, resamples=2000)
+        for name, maps in {"fitting": own, **sounds}.items()
+    }
+    assert found.scores == alone["fitting"].scores
+    assert list(found.listening.scores) == ["fitting", "bell", "none"]
+    assert list(found.listening.differences) == ["bell", "none"]
+
+    def clip_by_clip(report):
+        table = report.per_clip
+        auc = [sum(v >= k / 20 for k in range(1, 21)) / 20 for v in table["ciou"]]
+        auc = [a + 0.5 / 20 - 0.5 / 20 * (v >= 1) for a, v in zip(auc, table["ciou"])]
+        return {"pointing": table["pointing"], "cIoU": table["ciou"] >= 0.5, "AUC": auc}
+
+    for sound in sounds:
+        rows = [clip_by_clip(alone[name]) for name in ("fitting", sound)]
+        for name, score in found.listening.differences[sound].items():
+            first, second = (np.asarray(row[name], float) for row in rows)
+            assert score.value == pytest.approx(np.mean(first - second), abs=1e-12)
+            half = 1.96 * np.std(first - second) / math.sqrt(60)
+            assert score.high - score.low == pytest.approx(2 * half, rel=0.2)
+            by_itself = pytest.approx(alone[sound].scores[name], abs=1e-12)
+            assert found.listening.scores[sound][name] == by_itself
+
+
+def test_maps_that_know_the_sound_gain_everything_by_it_and_the_same_maps_nothing():
+    annotations = some_annotations(12)
+    maps = {name: truth_of(a).numpy() for name, a in annotations.items()}
+    wrong = {name: 1 - v for name, v in maps.items()}
+    others = {"the same": maps, "a very long name of another sound": wrong}
+    found = evaluate(maps, annotations, others=others, resamples=FEW)
+    same, lost = found.listening.differences.values()
+    assert set(same.values()) == {intervals.Score(0.0, 0.0, 0.0)}
+    assert lost["pointing"] == (1, 1, 1)
+    said = str(found)
+    assert "Listening test: the same images with other sounds" in said
+    assert "In brackets 95 % intervals, bootstrap over 12 clips." in said
+    (row,) = (line for line in said.splitlines() if line.startswith("fitting − a very"))
+    (head,) = (
+        x
+        for x in said.splitlines()
+        if x.startswith("per cent")
+        and "[" not in x
+        and x.split()[2:] == ["pointing", "cIoU", "AUC"]
+    )
+    assert row.index("100.00 [") == head.index("pointing")
+    assert found.listening.trials == found.trials
+    assert evaluate(maps, annotations, resamples=FEW).listening is None
+
+
+def test_maps_of_other_clips_with_another_sound_are_refused():
+    annotations = some_annotations(5)
+    maps = some_maps(annotations)
+    more = maps | {"unknown": np.zeros(3)}  # what is not scored is not read
+    evaluate(maps, annotations, others={"silence": more}, resamples=FEW)
+    few = some_maps(["clip0", "clip3", "other"])
+    with pytest.raises(
+        ValueError,
+        match="maps with 'silence' lack 3 of the 5 scored clips: clip1, clip2, clip4; "
+        "need maps of the same clips",
+    ):
+        evaluate(maps, annotations, others={"silence": few})
+    evaluate(few, annotations, others={"silence": maps}, resamples=FEW)
+    with pytest.raises(ValueError, match=r"called 'fitting'.*another name"):
+        evaluate(maps, annotations, others={"fitting": maps})
+    with pytest.raises(ValueError, match=r"map with 'silence' of clip 'clip2' .*NaN"):
+        broken = maps | {"clip2": np.full((2, 2), np.nan)}
+        evaluate(maps, annotations, others={"silence": broken})
+
+
 # --- silence and false positives ----------------------------------------------
 
 
@@ -569,7 +706,7 @@ def test_resampled_false_positives_equal_the_loop_too():
     success, confidence, silent = rng.random(12) < 0.5, rng.random(12), rng.random(9)
     drawn = []
 
-    def one(samples, statistic, resamples, seed):
+    def one(samples, statistic, resamples, seed, clips):
         draws = [rng.integers(0, len(s), (5, len(s))) for s in samples]
         drawn.extend(zip(*draws, statistic(*draws, axis=-1).T))
         return np.zeros((3, 2))
@@ -582,6 +719,32 @@ def test_resampled_false_positives_equal_the_loop_too():
         hand = detection_by_hand(success[visible], confidence[visible], silent[hidden])
         expected = (*hand, success[visible].mean())
         assert values.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_resampled_videos_count_all_of_their_clips():
+    """A video that is drawn twice is each of its clips twice, by the loop."""
+    rng = np.random.default_rng(4)
+    success, confidence, silent = rng.random(12) < 0.5, rng.random(12), rng.random(9)
+    groups = rng.permutation(np.arange(12) % 5)
+    silent_groups = rng.permutation(np.arange(9) % 4)
+    drawn = []
+
+    def one(samples, statistic, resamples, seed, clips):
+        assert [len(s) for s in samples] == [5, 4] and clips == 21
+        draws = [rng.integers(0, len(s), (6, len(s))) for s in samples]
+        drawn.extend(zip(*draws, statistic(*draws, axis=-1).T))
+        return np.zeros((3, 2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(negatives, "resample", one)
+        negatives.detection(
+            success, confidence, silent, FEW, 0, groups, silent_groups[None]
+        )
+    for videos, others, values in drawn:
+        at = np.concatenate([np.flatnonzero(groups == k) for k in videos])
+        quiet = np.concatenate([silent[silent_groups == k] for k in others])
+        hand = detection_by_hand(success[at], confidence[at], quiet)
+        assert values.tolist() == pytest.approx((*hand, success[at].mean()), abs=1e-12)
 
 
 def test_a_model_that_knows_silence_gets_everything():
@@ -848,6 +1011,35 @@ def test_negatives_and_threshold_from_the_command(files, capsys):
         assert word in said
 
 
+@pytest.mark.parametrize("once", [True, False])
+def test_the_listening_test_from_the_command(files, capsys, once):
+    folder, annotations, command = files
+    for k, sound in enumerate(("another", "silence")):
+        np.savez(folder / f"{sound}.npz", **some_maps(annotations, seed=k))
+    another, silence = folder / "another.npz", folder / "silence.npz"
+    again = () if once else ("--others",)
+    assert command("--others", another, *again, silence) == 0
+    sounds = {
+        s: some_maps(annotations, seed=k) for k, s in enumerate(["another", "silence"])
+    }
+    found = evaluate(some_maps(annotations), annotations, others=sounds)
+    assert capsys.readouterr().out == f"{found}\n"
+    assert "\nfitting − silence " in str(found)
+
+
+def test_sounds_that_cannot_be_told_apart_are_refused(files, capsys):
+    folder, annotations, command = files
+    (folder / "b").mkdir()
+    for name in ("silence.npz", "b/silence.npz", "fitting.npz"):
+        np.savez(folder / name, **some_maps(annotations))
+    twice = (folder / "silence.npz", folder / "b" / "silence.npz")
+    assert command("--others", *twice) == 1
+    said = capsys.readouterr().err
+    assert f"{twice[1]}: {twice[0]} is called 'silence' too; rename one" in said
+    assert command("--others", folder / "fitting.npz") == 1
+    assert "the scored maps is called 'fitting' too" in capsys.readouterr().err
+
+
 def test_median_is_slavcs_other_threshold(files, capsys):
     _, _, command = files
     command("--protocol", "slavc", "--median")
@@ -862,6 +1054,7 @@ def test_median_is_slavcs_other_threshold(files, capsys):
         (["--out", "nowhere/table.csv"], "there is no folder nowhere", 1),
         (["--threshold", "0.3"], "threshold is for negatives alone", 1),
         (["--negatives", "none.npz"], "none.npz", 1),
+        (["--others", "none.npz"], "none.npz", 1),
         (["--protocol", "flickr"], "needs boxes of several annotators", 1),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from PIL import Image
 
 from sslnb.cli import main
 from sslnb.data import AudioConfig, load_audio, load_image, soundstamps
-from sslnb.data.field.layouts import open_folder
+from sslnb.data.field.layouts import Clip, open_folder
 from sslnb.localise import respond
-from sslnb.localise.respond import respond_to_clips, write_maps
+from sslnb.localise.respond import other_sounds, respond_to_clips, write_maps
 from sslnb.model import ModelConfig, SoundLocaliser
 
 TINY = ModelConfig(
@@ -164,6 +165,125 @@ def test_clips_are_read_ahead_but_not_all_of_them(clips, checkpoint, monkeypatch
         next(ahead)
         assert number + 1 <= len(handed) <= number + 6
     ahead.close()
+
+
+# --- other sounds -----------------------------------------------------------
+
+
+def sounds_played(clips, checkpoint, out):
+    """Whose sound each image was played, by trying them all."""
+    model = SoundLocaliser.load(checkpoint)
+    waves = [load_audio(clips / "audio" / f"{n}.wav", TINY.audio) for n in NAMES]
+    waves = torch.stack([*waves, torch.zeros(TINY.audio.samples)])
+    found = {}
+    with np.load(out) as maps:
+        for name in maps.files:
+            image = load_image(clips / "frames" / f"{name}.jpg", 32, "bicubic")
+            tried = model.predict(image.expand(len(waves), -1, -1, -1), waves).numpy()
+            (fits,) = np.flatnonzero(np.abs(tried - maps[name]).max((1, 2)) < 1e-5)
+            found[name] = [*NAMES, None][fits]
+    return found
+
+
+def test_another_sound_is_of_another_clip_and_follows_from_the_seed(
+    tmp_path, clips, checkpoint, capsys
+):
+    played = []
+    for number, seed in enumerate("0012"):
+        out = tmp_path / f"{number}.npz"
+        command(clips, checkpoint, out, "--sound", "another", "--seed", seed)
+        played.append(sounds_played(clips, checkpoint, out))
+        assert sorted(played[-1]) == sorted(NAMES)
+        assert all(other not in (name, None) for name, other in played[-1].items())
+    assert played[0] == played[1] != played[2] != played[3]
+    assert (
+        "played the sound of a clip of another source video" in capsys.readouterr().out
+    )
+
+
+def test_silence_is_silence(tmp_path, clips, checkpoint, capsys):
+    (clips / "audio" / f"{NAMES[2]}.wav").write_text("nobody reads this")
+    command(clips, checkpoint, tmp_path / "maps.npz", "--sound", "silence")
+    played = sounds_played_without(NAMES[2], clips, checkpoint, tmp_path / "maps.npz")
+    assert played == dict.fromkeys(sorted(NAMES))
+    assert "Each image is played silence" in capsys.readouterr().out
+
+
+def sounds_played_without(name, clips, checkpoint, out):
+    """As sounds_played, where the sound of one clip is damaged."""
+    soundfile.write(clips / "audio" / f"{name}.wav", np.ones(9_000) / 2, 16_000)
+    return sounds_played(clips, checkpoint, out)
+
+
+def test_where_classes_are_known_the_sound_is_of_another_class(
+    tmp_path, clips, checkpoint, capsys
+):
+    labels = dict(zip(NAMES, ["cat", "dog", "cat", "owl", "cat", "cat", "dog"]))
+    entries = [
+        {"file": name, "class": label, "bbox": [[0, 0, 1, 1]]}
+        for name, label in labels.items()
+    ]
+    (tmp_path / "vggss.json").write_text(json.dumps(entries))
+    out, heard = tmp_path / "maps.npz", set()
+    known = ["--annotations", str(tmp_path / "vggss.json"), "--sound", "another"]
+    for seed in range(3):
+        command(clips, checkpoint, out, *known, "--seed", str(seed))
+        for name, other in sounds_played(clips, checkpoint, out).items():
+            heard.add((labels[name], labels[other]))
+    assert heard <= {(a, b) for a in labels.values() for b in labels.values() if a != b}
+    assert len(heard) > 3
+    assert "the sound of a clip of another class" in capsys.readouterr().out
+    for entry in entries:
+        entry["class"] = "cat"
+    (tmp_path / "vggss.json").write_text(json.dumps(entries))
+    assert command(clips, checkpoint, out, *known) == 1
+    assert "all 7 clips are of one class, cat" in capsys.readouterr().err
+
+
+def test_another_clip_of_the_same_video_is_no_other_sound():
+    names = [f"{video * 11}_00000{k}" for video in "ab" for k in range(5)]
+    clips = [Clip(name, Path("frame"), Path(name)) for name in names]
+    found, whose = other_sounds(clips, 30, seed=1)
+    assert whose == "source video" and list(found) == names
+    for name, paths in found.items():
+        others = {n for n in names if n[0] != name[0]}
+        assert len(paths) == 30 and {str(path) for path in paths} == others
+    with pytest.raises(ValueError, match="all 5 clips are of one source video, aaaaa"):
+        other_sounds(clips[:5])
+
+
+def test_a_damaged_sound_costs_no_other_clip_its_map(
+    tmp_path, clips, checkpoint, capsys
+):
+    """With --skip-damaged another sound is drawn, so that the same clips are scored."""
+    (clips / "audio" / f"{NAMES[1]}.wav").write_text("hello")
+    out, failed = tmp_path / "maps.npz", 0
+    for seed in range(6):
+        more = ["--sound", "another", "--seed", str(seed)]
+        command(clips, checkpoint, out, *more, "--skip-damaged")
+        with np.load(out) as maps:
+            assert maps.files == sorted(NAMES)
+        failed += command(clips, checkpoint, tmp_path / "x.npz", *more)
+    assert failed > 0  # some draw takes it, and without the option that is an error
+    said = capsys.readouterr().err
+    assert f"{NAMES[1]}.wav" in said and "--skip-damaged" in said
+
+
+def test_maps_with_three_sounds_make_a_listening_test(
+    tmp_path, clips, checkpoint, capsys
+):
+    entries = [{"file": name, "bbox": [[0, 0, 0.5, 1]]} for name in NAMES]
+    (tmp_path / "vggss.json").write_text(json.dumps(entries))
+    for sound in ("own", "another", "silence"):
+        command(clips, checkpoint, tmp_path / f"{sound}.npz", "--sound", sound)
+    capsys.readouterr()
+    files = {s: str(tmp_path / f"{s}.npz") for s in ("own", "another", "silence")}
+    others = ["--others", files["another"], "--others", files["silence"]]
+    known = ["--annotations", str(tmp_path / "vggss.json")]
+    assert main(["score", "--responses", files["own"], *known, *others]) == 0
+    said = capsys.readouterr().out
+    for row in ("fitting ", "another ", "fitting − another ", "fitting − silence "):
+        assert f"\n{row}" in said
 
 
 # --- damage -----------------------------------------------------------------

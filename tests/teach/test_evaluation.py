@@ -48,6 +48,15 @@ def test_a_gain_by_photograph_is_the_same_with_another_interval(report, clips):
     assert by_photo["pointing"] != by_clip["pointing"]
 
 
+def test_a_gain_is_by_source_video_where_clips_share_one(clips):
+    names = [f"{k % 7:011}_{k:06}" for k in range(len(clips))]
+    known = dict(zip(names, evaluation.annotated(clips).values()))
+    found = evaluate(simulated_maps(known), known, resamples=50)
+    videos = [name[:11] for name in names]
+    assert evaluation.gain(found) == evaluation.gain(found, groups=videos)
+    assert evaluation.gain(found) != evaluation.gain(found, groups=names)
+
+
 def test_contributions_are_those_of_which_the_scores_are_means(report):
     for prefix, scores in (
         ("", {name: score.value for name, score in report.scores.items()}),

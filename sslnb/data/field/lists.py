@@ -103,6 +103,15 @@ def source_video(clip: str) -> str:
     return clip[:11] if re.fullmatch(r"[\w-]{11}_\d{6}", clip) else clip
 
 
+def shared_videos(clips: Iterable[str]) -> list[list[str]] | None:
+    """The source video of each clip, as groups (1, N) to resample for an interval.
+
+    None where no two clips are of one video.
+    """
+    videos = [source_video(clip) for clip in clips]
+    return [videos] if len(set(videos)) < len(videos) else None
+
+
 def read_list(path: str | Path) -> tuple[str, ...]:
     """Names of clips in a published list, in its order, as `clip_name` spells them.
 

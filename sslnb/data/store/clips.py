@@ -11,7 +11,8 @@
 
 A store is a folder: frames.npy (N, 3, S, S) uint8, waves.npy (N, samples) int16 at
 16 kHz, for scenes masks.npy (N, 224, 224) bool, and index.jsonl with names, labels,
-boxes, what was skipped, and checksums. packing.py makes it; arrays.py reads it.
+boxes, what was skipped, and checksums; for scenes also the photograph and the recording
+of each. packing.py makes it; arrays.py reads it.
 """
 
 import hashlib
@@ -99,8 +100,10 @@ def open_store(folder: str | Path) -> Clips:
 
     Of torch's ways to gather rows, index_select is several times as fast as [rows].
     masks is None where clips have none, and so are label and boxes of a clip where they
-    are not known. Writing to a tensor changes a copy in memory, never the store.
-    Checksums of rows are not computed: see verify. Errors: see arrays.open_arrays.
+    are not known. photos and recordings are None but in stores of scenes, and in those
+    too that were packed before stores kept them. Writing to a tensor changes a copy in
+    memory, never the store. Checksums of rows are not computed: see verify. Errors: see
+    arrays.open_arrays.
     """
     records, arrays = open_arrays(folder)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -115,7 +118,15 @@ def open_store(folder: str | Path) -> Clips:
             for boxes in (item["boxes"] for item in items)
         ],
         masks=tensors.get("masks"),
+        photos=_known_of(items, "photo"),
+        recordings=_known_of(items, "recording"),
     )
+
+
+def _known_of(items: list[dict], key: str) -> list[str] | None:
+    """What the index says of each clip, or None where it does not say it of all."""
+    found = [item[key] for item in items if key in item]
+    return found if len(found) == len(items) else None
 
 
 def verify(
@@ -174,5 +185,10 @@ def _read_scene(item: tuple, size: int, audio: AudioConfig) -> tuple[dict, tuple
     split, seed, index = item
     scene = soundstamps.compose(split, seed, index, size)
     wave = fit_length(torch.from_numpy(scene.wave), audio.samples)
-    facts = {"label": scene.class_name, "boxes": scene.boxes}
+    facts = {
+        "label": scene.class_name,
+        "boxes": scene.boxes,
+        "photo": scene.photo,
+        "recording": soundstamps.recording_of(scene.sound),
+    }
     return facts, (scene.image.transpose(2, 0, 1), wave, scene.mask)
