@@ -64,7 +64,7 @@ PRESETS = {
         blocks=(1, 1, 1, 1),
         strides=(1, 2, 2, 1),
         pool=False,
-        smooth=1.0,
+        smooth=1.5,
         audio=LAPTOP_AUDIO,
     ),
 }

@@ -404,38 +404,13 @@ def _boxes_mask(boxes):
 
 
 def _compose_frame(rng, size):
-    """A square crop of an ordinary photograph, cut-outs before it; any of them sounds."""
+    """A square crop of an ordinary photograph, around one of its boxes."""
     name = rng.choice(classes("frames"))
     row = rng.choice([row for row in table("frames") if row["class"] == name])
     canvas, boxes = _crop_around(
         rng, _open_image(row["file"]), json.loads(row["boxes"])
     )
-    objects = [(name, row["file"], _boxes_mask(boxes))]
-    for _ in range(rng.choice(SILENT)):
-        area = area_at(CROWDED * rng.random())
-        other, photo, extent = _draw_object(rng, "train", area, [o[0] for o in objects])
-        for _ in range(20):
-            box = _place(rng, extent)
-            cover = _boxes_mask([box])
-            if all((m & cover).sum() <= HIDDEN * m.sum() for _, _, m in objects):
-                painted = _paint(rng, canvas, photo, box)
-                objects = [(c, p, m & ~painted) for c, p, m in objects]
-                objects.append((other, photo, painted))
-                break
-    rng.shuffle(objects)  # the first one sounds
-    wave, sound = _draw_wave(rng, "train", objects[0][0])
-    return Scene(
-        image=_finish(rng, canvas, size),
-        wave=wave,
-        mask=objects[0][2],
-        boxes=boxes if objects[0][1] == row["file"] else (_box_of(objects[0][2]),),
-        class_name=objects[0][0],
-        silent=tuple(name for name, _, _ in objects[1:]),
-        objects=tuple(mask for _, _, mask in objects),
-        photo=objects[0][1],
-        sound=sound,
-        background=row["file"],
-    )
+    return _framed(rng, "frames", row, boxes, _finish(rng, canvas, size))
 
 
 def _compose_wild(rng, index, size):

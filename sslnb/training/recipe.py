@@ -12,7 +12,7 @@ from typing import Any, Literal
 # Clips of SoundStamps for a complete run, and how often each is seen: many scenes a
 # few times, or few clips often, as of a data set of videos.
 REGIMES: dict[str, dict[str, int]] = {
-    "scenes": {"clips": 4_000, "epochs": 12},
+    "scenes": {"clips": 8_000, "epochs": 12},
     "clips": {"clips": 500, "epochs": 40},
 }
 FRAMES = 0.35  # of them are crops of ordinary photographs, the others are composed
