@@ -29,7 +29,7 @@ COUNT, EPOCHS = REGIMES["clips"]["clips"], REGIMES["clips"]["epochs"]
 # steps as ever.
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     USUAL: ({}, {}, COUNT),
-    "ResNet-18's depth": ({"blocks": (2, 2, 2, 2)}, {}, COUNT),
+    "the depth of ResNet-18": ({"blocks": (2, 2, 2, 2)}, {}, COUNT),
     "24 × 24 cells": ({"strides": (1, 2, 1, 1)}, {}, COUNT),
     "64 pixels": ({"image_size": 64}, {}, COUNT),
     "128 pixels": ({"image_size": 128}, {}, COUNT),
