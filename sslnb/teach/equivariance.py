@@ -12,6 +12,7 @@ from torch import Tensor
 from sslnb import augment
 
 DIGITS = {"L_geo": 4, "standard deviation": 3, "T_geo": 2, "AUC": 3}
+USUAL = "as usual"  # the variant of benchmarks/equivariance.py that changes nothing
 PAPER = {  # cIoU and AUC in the paper's table 1, as printed
     "λ = 0": ("0.3766 (E)", "0.3937 (E)"),
     "λ = 2": ("0.3863 (F)", "0.3965 (F)"),
@@ -86,4 +87,30 @@ def verdict(
         f"**{', '.join(higher) or 'no transform'}**, of {len(names)}. Chance alone would "
         f"set about {expected:.0f} of {len(names)} apart. **So this trial shows "
         f"{effect}.**"
+    )
+
+
+# --- a fair trial of the loss: data/equivariance.jsonl and data/table_1.jsonl ---------
+
+
+def trial(table_1: Sequence[Mapping], equivariance: Sequence[Mapping]) -> pd.DataFrame:
+    """A row for each run and split: variant, weight, seed, split, and its scores.
+
+    Rows are those that `sslnb bench table_1` and `sslnb bench equivariance` made. Of the
+    first, model E is the usual model with λ_geo = 0, and model F that with 2.
+    """
+    usual = [
+        {**row, "variant": USUAL, "weight": 0.0 if row["model"] == "E" else 2.0}
+        for row in table_1
+        if row["model"] in "EF"
+    ]
+    others = [{**row, "weight": row["config"]["geo_weight"]} for row in equivariance]
+    return pd.DataFrame(
+        [
+            {key: row[key] for key in ("variant", "weight", "seed")}
+            | {"split": split}
+            | scores
+            for row in usual + others
+            for split, scores in row["scores"].items()
+        ]
     )

@@ -66,6 +66,8 @@ from sslnb.teach.plot.data import (
     sizes,
 )
 from sslnb.teach.plot.equivariance import (
+    by_variant,
+    by_weight,
     collapse,
     denormalise,
     error_sweeps,

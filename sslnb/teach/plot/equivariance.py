@@ -15,6 +15,7 @@ from torch import Tensor
 from sslnb import augment
 from sslnb.data.media import MEAN, STD
 from sslnb.teach.plot.base import (
+    BLUE,
     ORANGE,
     PALETTE,
     RED,
@@ -354,4 +355,57 @@ def two_ways(
                 color="black",
             )
         )
+    return figure
+
+
+TRIED = {"test": BLUE, "unseen": ORANGE}  # splits of the fair trial, and their colours
+
+
+def by_weight(trial: pd.DataFrame, measures: Mapping[str, str]) -> Figure:
+    """Measures of models trained at several λ_geo: a dot a run, a line through means.
+
+    trial: as `teach.equivariance.trial` gives it, of one variant; measures {column: title}.
+    Weights stand at even distances.
+    """
+    weights = sorted(trial["weight"].unique())
+    figure, axes = plt.subplots(1, len(measures), figsize=(3.6 * len(measures), 3.2))
+    for ax, (name, title) in zip(axes, measures.items()):
+        for k, (split, color) in enumerate(TRIED.items()):
+            runs = trial[trial["split"] == split]
+            means = runs.groupby("weight")[name].mean()
+            at = [weights.index(weight) + 0.16 * (k - 0.5) for weight in runs["weight"]]
+            ax.plot(at, runs[name], "o", color=color, alpha=0.6, ms=5)
+            ax.plot(range(len(weights)), means[weights], color=color, label=split)
+        ax.set(title=title, xlabel="$λ_{geo}$", ylim=(0, None))
+        ax.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
+    axes[0].legend(fontsize=9)
+    return figure
+
+
+def by_variant(
+    trial: pd.DataFrame, weights: tuple[float, float], measures: Mapping[str, str]
+) -> Figure:
+    """Measures of every variant at two λ_geo, joined by a line: hollow the first, full
+    the second; mean over seeds. trial, measures: as for `by_weight`."""
+    names = list(dict.fromkeys(trial["variant"]))
+    figure, axes = plt.subplots(
+        1,
+        len(measures),
+        figsize=(3.6 * len(measures) + 1.2, 0.36 * len(names) + 1.1),
+        sharey=True,
+    )
+    for ax, (name, title) in zip(axes, measures.items()):
+        for k, (split, color) in enumerate(TRIED.items()):
+            runs = trial[trial["split"] == split]
+            means = runs.groupby(["variant", "weight"])[name].mean().unstack()
+            y = [row + 0.24 * (k - 0.5) for row in range(len(names))]
+            start, end = (means.loc[names, weight] for weight in weights)
+            ax.hlines(y, start, end, color=color, lw=1.5)
+            for values, face in ((start, "white"), (end, color)):
+                ax.plot(values, y, "o", color=color, mfc=face, ms=6)
+            ax.plot([], [], "o-", color=color, label=split)
+        ax.set(title=title, xlim=(0, None))
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    axes[-1].legend(fontsize=9)
     return figure
