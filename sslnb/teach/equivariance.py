@@ -1,18 +1,32 @@
-"""Transforms and a table of notebook 04, as its cells use them.
+"""Transforms, measures and tables of notebook 04, as its cells use them.
 
 >>> theta = transform(8, degrees=30)              # one rotation for eight images
 """
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
+import torch
+from scipy.stats import t as student
 from torch import Tensor
 
-from sslnb import augment
+from sslnb import augment, consistency, localise
+from sslnb.data.clips import Clips
+from sslnb.data.media import normalise, spectrogram
+from sslnb.files import DATA
+from sslnb.losses import equivariance_loss
+from sslnb.model import SoundLocaliser
 
 DIGITS = {"L_geo": 4, "standard deviation": 3, "T_geo": 2, "AUC": 3}
 USUAL = "as usual"  # the variant of benchmarks/equivariance.py that changes nothing
+GAINS = {  # name -> (column, factor, digits), as they are told
+    "e(T_geo)": ("e_geo T_geo", 1, 2),
+    "AUC": ("AUC", 100, 1),
+    "peaks on the object": ("peak", 100, 1),
+}
 PAPER = {  # cIoU and AUC in the paper's table 1, as printed
     "λ = 0": ("0.3766 (E)", "0.3937 (E)"),
     "λ = 2": ("0.3863 (F)", "0.3965 (F)"),
@@ -29,6 +43,41 @@ def transform(
 ) -> Tensor:
     """`augment.fixed_affine` for all of `count` images: theta (count, 2, 3)."""
     return augment.fixed_affine(side, x, y, degrees, flip).expand(count, 2, 3)
+
+
+def localiser(
+    model: SoundLocaliser, spectrograms: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Φ of eq. 9 with its sounds fixed: from images (B, 3, S, S), normalised, to maps.
+
+    spectrograms (B, 1, F, T), one for each image. Without gradients.
+    """
+    with torch.no_grad():
+        a = model.embed_audio(spectrograms)  # (B, C)
+
+    @torch.no_grad()
+    def phi(images: Tensor) -> Tensor:
+        return torch.einsum("bchw,bc->bhw", model.embed_image(images), a)
+
+    return phi
+
+
+def measured(
+    model: SoundLocaliser, clips: Clips, theta: Tensor, seed: int = 0
+) -> dict[str, float]:
+    """e(T) for each fixed transform and T_geo, and the other measures of DIGITS.
+
+    theta (N, 2, 3): of clip by clip, for L_geo.
+    """
+    phi = localiser(model, spectrogram(clips.waves, model.config.audio))
+    images = normalise(clips.images)
+    map_1, map_2 = phi(images), phi(augment.warp(images, theta))
+    changes = consistency.equivariance(model, clips, seed=seed)
+    return {name: change.error for name, change in changes.items()} | {
+        "L_geo": equivariance_loss(map_1, map_2, theta).item(),
+        "standard deviation": map_1.std((1, 2)).mean().item(),
+        "AUC": localise.score(map_1, clips)["AUC"],
+    }
 
 
 def comparison(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -93,24 +142,80 @@ def verdict(
 # --- a fair trial of the loss: data/equivariance.jsonl and data/table_1.jsonl ---------
 
 
-def trial(table_1: Sequence[Mapping], equivariance: Sequence[Mapping]) -> pd.DataFrame:
-    """A row for each run and split: variant, weight, seed, split, and its scores.
+def trial(folder: Path = DATA) -> pd.DataFrame:
+    """A row for each run and split: variant, weight (λ_geo), seed, split, and its scores.
 
-    Rows are those that `sslnb bench table_1` and `sslnb bench equivariance` made. Of the
-    first, model E is the usual model with λ_geo = 0, and model F that with 2.
+    Runs are those of `sslnb bench table_1` and `sslnb bench equivariance`, in table_1.jsonl
+    and equivariance.jsonl. Of the first, model E is the usual model with λ_geo = 0, and
+    model F that with 2.
     """
-    usual = [
-        {**row, "variant": USUAL, "weight": 0.0 if row["model"] == "E" else 2.0}
-        for row in table_1
-        if row["model"] in "EF"
-    ]
-    others = [{**row, "weight": row["config"]["geo_weight"]} for row in equivariance]
-    return pd.DataFrame(
-        [
-            {key: row[key] for key in ("variant", "weight", "seed")}
-            | {"split": split}
-            | scores
-            for row in usual + others
-            for split, scores in row["scores"].items()
-        ]
+    table = []
+    for name in ("table_1", "equivariance"):
+        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        for run in map(json.loads, lines):
+            if run["model"] in "EF":
+                weight = run["config"]["geo_weight"] if run["model"] == "F" else 0.0
+                what = {"variant": run.get("variant", USUAL), "weight": weight}
+                table += [
+                    {**what, "seed": run["seed"], "split": split, **scores}
+                    for split, scores in run["scores"].items()
+                ]
+    return pd.DataFrame(table)
+
+
+def gain(
+    trial: pd.DataFrame, weights: tuple[float, float], split: str, measure: str
+) -> tuple[float, float]:
+    """What a measure gains from one λ_geo to another, and half the 95 % interval.
+
+    The mean over seeds at the second weight less that at the first, of one variant. The
+    variance between seeds is pooled over all weights of the trial (Student's t).
+    """
+    runs = trial[trial["split"] == split].groupby("weight")[measure]
+    freedom = int((runs.count() - 1).sum())
+    pooled = float((runs.var() * (runs.count() - 1)).sum()) / freedom
+    error = (pooled * sum(1 / runs.count()[weight] for weight in weights)) ** 0.5
+    value = runs.mean()[weights[1]] - runs.mean()[weights[0]]
+    return float(value), float(student.ppf(0.975, freedom)) * error
+
+
+def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
+    """Sentences, in Markdown: what λ_geo changes, and which λ_geo is best at what."""
+    parts = []
+    for split in ("test", "unseen"):
+        gains = []
+        for name, (measure, factor, digits) in GAINS.items():
+            value, margin = gain(trial, (0.0, weight), split, measure)
+            sure = "**" if abs(value) > margin else ""
+            gains.append(
+                f"{name} by {sure}{factor * value:+.{digits}f} ± "
+                f"{factor * margin:.{digits}f}{sure}"
+            )
+        parts.append(f"on `{split}` {', '.join(gains)}")
+    means = trial[trial["split"] == "unseen"].groupby("weight").mean(numeric_only=True)
+    lowest, best = means["e_geo T_geo"].idxmin(), means["AUC"].idxmax()
+    return (
+        f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (points of per "
+        "cent, but for e; 95 % intervals over seeds; bold where zero is outside). Of all "
+        f"λ, {lowest:g} has the lowest e(T_geo) on `unseen`, and {best:g} the highest AUC."
+    )
+
+
+def by_variant_text(trial: pd.DataFrame, weights: tuple[float, float] = (0, 20)) -> str:
+    """A sentence, in Markdown: in how many variants the loss lowers e and raises AUC."""
+    means = trial.groupby(["split", "variant", "weight"]).mean(numeric_only=True)
+    count, texts = trial["variant"].nunique(), []
+    for split in ("test", "unseen"):
+        start, end = (means.loc[split].xs(weight, level=1) for weight in weights)
+        lower = (end["e_geo T_geo"] < start["e_geo T_geo"]).sum()
+        higher = (end["AUC"] > start["AUC"]).sum()
+        texts.append(
+            f"on `{split}` it lowers e(T_geo) in {lower} and raises AUC in {higher}"
+        )
+    without = means.loc["test"].xs(weights[0], level=1)["e_geo T_geo"]
+    return (
+        f"Of {count} variants, λ = {weights[1]:g} against {weights[0]:g}: "
+        f"{'; '.join(texts)}. Without the loss, e(T_geo) on `test` is lowest with "
+        f"*{without.idxmin()}* ({without.min():.2f}) and highest with "
+        f"*{without.idxmax()}* ({without.max():.2f})."
     )

@@ -1,8 +1,32 @@
-"""What notebook 04 says of its seeds: their means beside the paper's, and what is apart."""
+"""What notebook 04 says of its seeds and of the fair trial, and what it measures."""
+
+import json
 
 import pandas as pd
+import pytest
+import scipy.stats
+import torch
 
-from sslnb.teach.equivariance import DIGITS, apart, comparison, verdict
+from sslnb.consistency import fixed_transforms
+from sslnb.data import load_scenes, normalise, spectrogram
+from sslnb.files import CHECKPOINT
+from sslnb.model import SoundLocaliser
+from sslnb.teach.equivariance import (
+    DIGITS,
+    USUAL,
+    apart,
+    by_variant_text,
+    by_weight_text,
+    comparison,
+    gain,
+    localiser,
+    measured,
+    transform,
+    trial,
+    verdict,
+)
+
+MEASURES = ("e_geo T_geo", "AUC", "peak")
 
 
 def test_the_table_holds_means_over_seeds_and_the_papers_rows_e_and_f():
@@ -38,3 +62,74 @@ def test_the_verdict_follows_from_the_seeds():
     text = verdict(one, two - 3, names)
     assert "than in any without it: **flip, T_geo**; higher: **no transform**" in text
     assert "shows an effect of the loss" in text
+
+
+# --- the fair trial ---------------------------------------------------------
+
+
+def rows(values, model="F", **facts):
+    """Rows as the benchmarks write them: values {λ_geo: a score for each seed}."""
+    return [
+        {"model": model, "seed": seed, "config": {"geo_weight": weight}, **facts}
+        | {"scores": dict.fromkeys(("test", "unseen"), dict.fromkeys(MEASURES, x))}
+        for weight, seeds in values.items()
+        for seed, x in enumerate(seeds)
+    ]
+
+
+@pytest.fixture
+def tried(tmp_path):
+    """What two files of runs say: E and F of table 1, then other weights and a variant."""
+    files = {
+        "table_1": rows({2.0: [0.9]}, "A")
+        + rows({2.0: [0.1, 0.3]}, "E")
+        + rows({2.0: [0.2, 0.3]}, "F"),
+        "equivariance": rows({20.0: [0.5, 0.8]}, variant=USUAL)
+        + rows({0.0: [0.4], 20.0: [0.3]}, variant="deep"),
+    }
+    for name, runs in files.items():
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    return trial(tmp_path)
+
+
+def test_a_trial_has_each_run_once_and_e_as_the_loss_with_no_weight(tried):
+    test = tried[tried["split"] == "test"].set_index(["variant", "weight", "seed"])
+    assert len(tried) == 2 * len(test) == 16 and test.index.is_unique
+    assert test.loc[(USUAL, 0.0, 1), "AUC"] == 0.3  # E's second seed
+    assert test.loc[(USUAL, 2.0, 0), "AUC"] == 0.2
+    assert test.loc[("deep", 20.0, 0), "AUC"] == 0.3
+
+
+def test_a_gain_is_students_where_two_weights_are_compared(tried):
+    runs = tried[(tried["variant"] == USUAL) & (tried["weight"] != 2)]
+    value, margin = gain(runs, (0.0, 20.0), "test", "AUC")
+    found = scipy.stats.ttest_ind([0.5, 0.8], [0.1, 0.3]).confidence_interval()
+    assert value == pytest.approx(0.45)
+    assert (value - margin, value + margin) == pytest.approx(tuple(found))
+
+
+def test_the_sentences_of_a_trial_follow_from_its_runs(tried):
+    text = by_weight_text(tried[tried["variant"] == USUAL])
+    assert "AUC by +45.0 ± " in text and "on `unseen`" in text  # two seeds say little
+    many = pd.concat([tried[tried["variant"] == USUAL]] * 9)
+    assert "AUC by **+45.0 ± " in by_weight_text(many)  # many seeds would
+    assert "λ, 0 has the lowest e(T_geo)" in text and "and 20 the highest AUC" in text
+    text = by_variant_text(tried[tried["weight"].isin((0, 20))])
+    assert "Of 2 variants" in text
+    assert "lowers e(T_geo) in 1 and raises AUC in 1" in text
+    assert "lowest with *as usual* (0.20) and highest with *deep* (0.40)" in text
+
+
+def test_phi_is_the_models_map_with_its_sound_and_measures_are_of_it():
+    model = SoundLocaliser.load(CHECKPOINT)
+    clips = load_scenes("val", 4)
+    phi = localiser(model, spectrogram(clips.waves))
+    maps = phi(normalise(clips.images))
+    assert torch.allclose(maps, model.predict(clips.images, clips.waves), atol=1e-5)
+    found = measured(model, clips, transform(4))  # the identity: nothing to correct
+    assert set(found) == {*fixed_transforms(), *DIGITS}
+    assert found["L_geo"] < 1e-9
+    assert found["standard deviation"] == pytest.approx(
+        maps.flatten(1).std(1).mean().item()
+    )

@@ -1,5 +1,7 @@
 """What the figures of notebook 01 show is what they were given."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -368,6 +370,36 @@ def test_each_seed_has_a_marker_for_each_setting():
     for ax in (rotation, flip, auc):
         shown = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 1]
         assert [float(y[0]) for y in shown] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def tried():
+    """Two variants at three λ_geo, two seeds each, on two splits."""
+    splits = ("test", "unseen")
+    runs = itertools.product(("usual", "deep"), (0.0, 2.0, 20.0), (0, 1), splits)
+    table = pd.DataFrame(runs, columns=["variant", "weight", "seed", "split"])
+    return table.assign(e=range(len(table)), AUC=0.3)
+
+
+def test_every_run_is_a_dot_over_its_weight_and_the_line_is_of_means(tried):
+    usual = tried[tried["variant"] == "usual"]
+    left, right = plot.by_weight(usual, {"e": "error", "AUC": "AUC"}).axes
+    dots, line = left.lines[:2]  # of `test`
+    test = usual[usual["split"] == "test"]
+    assert sorted(dots.get_ydata()) == sorted(test["e"])
+    assert list(line.get_ydata()) == list(test.groupby("weight")["e"].mean())
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0", "2", "20"]
+    assert (left.get_title(), right.get_title()) == ("error", "AUC")
+
+
+def test_every_variant_has_a_line_from_one_weight_to_the_other(tried):
+    (ax,) = plot.by_variant(tried, (0.0, 20.0), {"e": "error"}).axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["usual", "deep"]
+    start, end = (line.get_xdata() for line in ax.lines[:2])  # of `test`
+    for weight, values in ((0.0, start), (20.0, end)):
+        runs = tried[(tried["split"] == "test") & (tried["weight"] == weight)]
+        means = runs.groupby("variant", sort=False)["e"].mean()
+        assert list(values) == list(means)
 
 
 def test_rotated_maps_show_where_the_foreground_should_be():

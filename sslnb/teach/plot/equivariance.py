@@ -368,8 +368,9 @@ def by_weight(trial: pd.DataFrame, measures: Mapping[str, str]) -> Figure:
     Weights stand at even distances.
     """
     weights = sorted(trial["weight"].unique())
-    figure, axes = plt.subplots(1, len(measures), figsize=(3.6 * len(measures), 3.2))
-    for ax, (name, title) in zip(axes, measures.items()):
+    count = len(measures)
+    figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), squeeze=False)
+    for ax, (name, title) in zip(axes[0], measures.items()):
         for k, (split, color) in enumerate(TRIED.items()):
             runs = trial[trial["split"] == split]
             means = runs.groupby("weight")[name].mean()
@@ -378,7 +379,7 @@ def by_weight(trial: pd.DataFrame, measures: Mapping[str, str]) -> Figure:
             ax.plot(range(len(weights)), means[weights], color=color, label=split)
         ax.set(title=title, xlabel="$λ_{geo}$", ylim=(0, None))
         ax.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
-    axes[0].legend(fontsize=9)
+    axes[0, 0].legend(fontsize=9)
     return figure
 
 
@@ -393,8 +394,9 @@ def by_variant(
         len(measures),
         figsize=(3.6 * len(measures) + 1.2, 0.36 * len(names) + 1.1),
         sharey=True,
+        squeeze=False,
     )
-    for ax, (name, title) in zip(axes, measures.items()):
+    for ax, (name, title) in zip(axes[0], measures.items()):
         for k, (split, color) in enumerate(TRIED.items()):
             runs = trial[trial["split"] == split]
             means = runs.groupby(["variant", "weight"])[name].mean().unstack()
@@ -405,7 +407,7 @@ def by_variant(
                 ax.plot(values, y, "o", color=color, mfc=face, ms=6)
             ax.plot([], [], "o-", color=color, label=split)
         ax.set(title=title, xlim=(0, None))
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
-    axes[-1].legend(fontsize=9)
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].invert_yaxis()
+    axes[0, -1].legend(fontsize=9)
     return figure
