@@ -172,10 +172,9 @@ RELABELLED = {
     "coco_000000126107": "seagull",
     "coco_000000425988": "goose",
 }
-# Two recognisable faces, a white animal that may be no bird, and a float plane, alone of
-# its kind. Boats by their oars,
-# bicycles, motorcycles and a clock: nothing to hear, or one recording, which would have
-# to be heard in training and in the test.
+# A photograph with two recognisable faces, an ibis and a float plane, each alone of its
+# kind. Rowing boats, bicycles, motorcycles and a clock: nothing to hear, or one
+# recording, which would have to be heard in training and in the test.
 DROPPED_FRAMES = {"coco_000000008690", "coco_000000082696", "coco_000000205401"}
 SILENT_FRAMES = {"boat", "bicycle", "motorcycle", "clock"}
 # Tools on white paper: product pictures that fill the frame, and their
@@ -227,7 +226,7 @@ def more_recordings(rows):
 
 
 def frame_split(name, count):
-    """Of a class, two photographs train and then one is wild; of OPEN, all are wild."""
+    """Of three photographs of a class the second is wild; of OPEN, all are wild."""
     return "wild" if name in OPEN or count % 3 == 1 else "train"
 
 

@@ -2,6 +2,7 @@
 
 media        images and sounds from files, spectrograms
 decode       a video's centre frame and its sound
+stamps       files of the embedded benchmark, and what may be in which split
 soundstamps  the embedded benchmark, composed scene by scene
 clips        clips as tensors; leaks between lists of clips
 field        the field's own data: annotations, lists, layouts, videos to clips

@@ -3,6 +3,7 @@ from . import decode as decode
 from . import field as field
 from . import media as media
 from . import soundstamps as soundstamps
+from . import stamps as stamps
 from . import store as store
 from .clips import Clips as Clips
 from .clips import Leaks as Leaks

@@ -12,32 +12,29 @@ the same in every process and on every machine, and its ground truth is exact.
 Sizes of objects follow VGG-SS. All objects of a scene are drawn alike, so that
 neither size, place nor order tells which of them sounds: only the sound does.
 
-Scenes of `frames` and `wild` are ordinary photographs: crops to train on, as frames of
-a video would be, and other photographs to test on. `ladder` is `train` with those
-classes alone that have several recordings there, and others held out.
+Scenes of `frames` and `wild` are ordinary photographs: crops of some to train on, and
+others, complete, to test on. `stamps` says what may be in which split.
 """
 
-import csv
 import itertools
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
-import soundfile
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image
 
-from sslnb.files import DATA
+from sslnb.data import stamps
+from sslnb.data.stamps import RATE, classes, length, table
+from sslnb.data.stamps import ROOT as ROOT
+from sslnb.data.stamps import SPLITS as SPLITS
+from sslnb.data.stamps import TABLES as TABLES
+from sslnb.data.stamps import check_split as check_split
+from sslnb.data.stamps import recording_of as recording_of
+from sslnb.data.stamps import several as several
 
-ROOT = DATA / "soundstamps"
-SPLITS = ("train", "ladder", "frames", "val", "test", "unseen", "open", "wild")
-TABLES = ("photos", "sounds", "backgrounds", "frames", "wild")
-RATE = 16_000  # Hz
 SECONDS = 3
 CANVAS = 224  # scenes are composed, and their ground truth given, at this size
 # The smallest photographs are 100 px, so a scene holds no more detail than
@@ -88,131 +85,6 @@ class Scene:
     background: str
 
 
-@lru_cache
-def table(name: str, root: Path = ROOT) -> list[dict[str, str]]:
-    """Rows of one of TABLES."""
-    path = Path(root) / f"{name}.tsv"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: SoundStamps ships in the repository's data "
-            "folder; run from a full clone, or `git checkout -- data`"
-        )
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-def classes(split: str = "train") -> list[str]:
-    """Sorted names of the classes that sound in a split."""
-    name = split if check_split(split) in ("frames", "wild") else "photos"
-    return sorted({row["class"] for row in table(name) if _in(row, split)})
-
-
-def check_split(split: str) -> str:
-    """The split itself; ValueError where it is none of SPLITS."""
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
-    return split
-
-
-def _in(row, split):
-    """ladder, frames, val and test have the objects or recordings of train."""
-    owner = "train" if split in ("ladder", "frames", "val", "test") else split
-    if split == "ladder" and row["class"] not in several():
-        return False
-    return row.get("split", owner) == owner
-
-
-@lru_cache
-def several() -> frozenset[str]:
-    """Classes with two recordings or more in training, and others that are held out."""
-    takes: dict[str, set] = {"train": set(), "unseen": set()}
-    for row in table("sounds"):
-        takes.setdefault(row["split"], set()).add((row["class"], row["recording"]))
-    trained = Counter(name for name, _ in takes["train"])
-    held_out = {name for name, _ in takes["unseen"]}
-    return frozenset(name for name in held_out if trained[name] > 1)
-
-
-@lru_cache
-def _photos(split):
-    photos = {}
-    for row in table("photos"):
-        if _in(row, split):
-            photos.setdefault(row["class"], []).append(row["file"])
-    return photos
-
-
-@lru_cache
-def _recordings(split):
-    """class -> recording -> files: a recording is drawn first, then its note.
-
-    Of wild, those that are not in training, where a class has any.
-    """
-    recordings = {}
-    for row in table("sounds"):
-        if row["split"] != "train" if split == "wild" else _in(row, split):
-            takes = recordings.setdefault(row["class"], {})
-            takes.setdefault(row["recording"], []).append(row["file"])
-    return _recordings("train") | recordings if split == "wild" else recordings
-
-
-@lru_cache
-def _takes():
-    """File of a sound -> its class and recording."""
-    return {row["file"]: (row["class"], row["recording"]) for row in table("sounds")}
-
-
-def recording_of(sound: str) -> str:
-    """The recording, as class/name, that a file of sounds.tsv is all or a note of."""
-    return "/".join(_takes()[sound])
-
-
-@lru_cache
-def _backgrounds(split):
-    owner = "train" if split == "ladder" else split
-    return [row["file"] for row in table("backgrounds") if row["split"] == owner]
-
-
-def _open_image(name):
-    try:
-        with Image.open(ROOT / name) as image:
-            image.load()
-            return image
-    except OSError as error:
-        raise OSError(
-            f"{ROOT / name} cannot be read ({error}); restore it with "
-            "`git checkout -- data`"
-        ) from error
-
-
-@cache
-def _cutout(name):
-    """RGBA photograph, cropped to its object, whose edge is one pixel in, and soft."""
-    image = ImageOps.expand(_open_image(name).convert("RGBA"), 3)  # room to fade
-    alpha = image.getchannel("A")
-    alpha = alpha.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
-    image.putalpha(alpha)
-    return image.crop(alpha.point(lambda a: 255 * (a > 127)).getbbox())
-
-
-@cache
-def _background(name):
-    return _open_image(name).convert("RGB")
-
-
-@cache
-def _sound(name):
-    try:
-        wave, rate = soundfile.read(ROOT / name, dtype="int16")
-    except soundfile.LibsndfileError as error:
-        raise OSError(
-            f"{ROOT / name} cannot be read ({error}); restore it with "
-            "`git checkout -- data`"
-        ) from error
-    assert rate == RATE and wave.ndim == 1, f"{name}: {rate} Hz, {wave.ndim}-d"
-    return wave
-
-
 def area_at(quantile: float) -> float:
     """Fraction of the image at a quantile of VGG-SS's sizes, piecewise linear."""
     for (q0, s0), (q1, s1) in itertools.pairwise(AREA):
@@ -223,7 +95,7 @@ def area_at(quantile: float) -> float:
 
 def _extent(photo, area):
     """Normalised width and height that cover `area` of the image; may exceed 1."""
-    width, height = _cutout(photo).size
+    width, height = stamps.cutout(photo).size
     scale = (area / (width * height)) ** 0.5
     if scale * max(width, height) > 1:  # the image cuts the longer side off
         scale = area / min(width, height)
@@ -232,7 +104,7 @@ def _extent(photo, area):
 
 def _draw_object(rng, split, area, taken=()):
     """(class, photograph, extent) of an object that can cover this area."""
-    photos = _photos(split)
+    photos = stamps.photos(split)
     names = sorted(set(photos) - set(taken))
     while True:
         name = rng.choice(names)
@@ -292,7 +164,7 @@ def _crop_square(rng, image):
 
 def _paint(rng, canvas, photo, box):
     """Paint a photograph into its box; the alpha (224, 224) that it left."""
-    image = _cutout(photo)
+    image = stamps.cutout(photo)
     if rng.random() < 0.5:
         image = image.transpose(Image.FLIP_LEFT_RIGHT)
     x0, y0, x1, y1 = (round(CANVAS * edge) for edge in box)
@@ -332,9 +204,9 @@ def _draw_wave(rng, split, class_name):
 
     Of a longer recording an excerpt around its loudest moment, so that no clip is silent.
     """
-    takes = _recordings(split)[class_name]
+    takes = stamps.recordings(split)[class_name]
     name = rng.choice(takes[rng.choice(sorted(takes))])
-    wave, samples = _sound(name), RATE * SECONDS
+    wave, samples = stamps.sound(name), RATE * SECONDS
     start = rng.randrange(len(wave))
     if len(wave) >= samples:
         loudest = int(np.abs(wave.astype(np.int32)).argmax())
@@ -344,11 +216,6 @@ def _draw_wave(rng, split, class_name):
     wave = np.tile(wave, repeats)[start : start + samples].astype(np.int32)
     wave = wave * rng.randrange(300, 1000) // 1000
     return (wave + _noise(rng, wave.shape, 60)).astype(np.int16), name
-
-
-def length(split: str) -> int | None:
-    """Number of scenes, or None where there is no end (in all splits but `wild`)."""
-    return len(table("wild")) if check_split(split) == "wild" else None
 
 
 def compose(split: str, seed: int, index: int, size: int) -> Scene:
@@ -372,8 +239,8 @@ def compose(split: str, seed: int, index: int, size: int) -> Scene:
 
 def _compose(rng, split, size):
     layout = _layout(rng, split)
-    background = rng.choice(_backgrounds(split))
-    canvas = _crop_square(rng, _background(background))
+    background = rng.choice(stamps.backgrounds(split))
+    canvas = _crop_square(rng, stamps.background(background))
     masks = [None] * len(layout)
     for k in rng.sample(range(len(layout)), len(layout)):  # back to front
         painted = _paint(rng, canvas, layout[k][1], layout[k][2])
@@ -408,14 +275,16 @@ def _compose_frame(rng, size):
     name = rng.choice(classes("frames"))
     row = rng.choice([row for row in table("frames") if row["class"] == name])
     canvas, boxes = _crop_around(
-        rng, _open_image(row["file"]), json.loads(row["boxes"])
+        rng, stamps.open_image(row["file"]), json.loads(row["boxes"])
     )
     return _framed(rng, "frames", row, boxes, _finish(rng, canvas, size))
 
 
 def _compose_wild(rng, index, size):
     row = table("wild")[index]
-    image = _open_image(row["file"]).convert("RGB").resize((size, size), Image.BOX)
+    image = (
+        stamps.open_image(row["file"]).convert("RGB").resize((size, size), Image.BOX)
+    )
     boxes = tuple(map(tuple, json.loads(row["boxes"])))
     return _framed(rng, "wild", row, boxes, np.asarray(image))
 
@@ -494,5 +363,5 @@ def origins(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:
 
     Excerpts of one recording, and single notes from one, have the same name.
     """
-    recordings = [" ".join(_takes()[scene.sound]) for scene in scenes]
+    recordings = [" ".join(stamps.takes()[scene.sound]) for scene in scenes]
     return np.array([scene.class_name for scene in scenes]), np.array(recordings)

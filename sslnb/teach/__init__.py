@@ -9,6 +9,7 @@ invariance      maps and tables of notebook 03
 widgets         interactive pseudo-masks, equivariance and heatmaps
 ablation        table 1 beside its noise: seeds, steps, intervals
 augment_widget  interactive augmentations
+partners        sounds to mix: average spectra, how often a partner fits (02)
 video_widget    a heatmap over a video of your own
 """
 

@@ -3,6 +3,7 @@ from . import augment_widget as augment_widget
 from . import evaluation as evaluation
 from . import exercises as exercises
 from . import invariance as invariance
+from . import partners as partners
 from . import plot as plot
 from . import protocols as protocols
 from . import published as published

@@ -13,7 +13,6 @@ from typing import Any
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
 from IPython.display import Audio
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
@@ -29,6 +28,7 @@ from sslnb.data.media import (
     spectrogram,
 )
 from sslnb.teach import plot
+from sslnb.teach.partners import average_spectra
 
 CELLS = 12  # a side of the chequered map, as many as the laptop model's maps have
 EPOCHS = 80  # of the paper's training: the mixing weight is that of a random one
@@ -214,11 +214,11 @@ def augmentations(
 ) -> ipywidgets.VBox:
     """Every transform on a slider: an image, a map under the same T_geo, and a sound.
 
-    clips: at least two. *Redraw* adds 1 to the seed and sets every control to the draw
-    of that seed; a seed can also be typed in. The player has the wave mixed by α; the
-    masks affect only the spectrogram. similar: for each clip the index of the clip that
-    it is mixed with; without it, and without a trained encoder, that is the clip with
-    the most similar average spectrum.
+    clips: of two recordings or more. *Redraw* adds 1 to the seed and sets every control
+    to the draw of that seed; a seed can also be typed in. The player has the wave mixed
+    by α; the masks affect only the spectrogram. similar: for each clip the index of the clip that
+    it is mixed with; without it, and without a trained encoder, that is the clip of
+    another recording with the most similar average spectrum.
 
     Returns a box with `controls` (widgets by name: clip, seed and those of AS_IT_IS),
     `redraw` and `reset` (buttons), `view` (the image of the figure), `player`,
@@ -226,9 +226,8 @@ def augmentations(
     """
     sounds = torch.cat([spectrogram(part, config) for part in clips.waves.split(64)])
     if similar is None:
-        spectra = sounds.mean(3).flatten(1)  # (N, F)
-        spectra = F.normalize(spectra - spectra.mean(0))
-        similar = augment.most_similar(spectra).tolist()
+        spectra = average_spectra(sounds)
+        similar = augment.most_similar(spectra, clips.originals).tolist()
 
     sliders = _sliders(clips.images.shape[-1], config)
     clip = ipywidgets.Dropdown(

@@ -20,7 +20,7 @@ import soundfile
 from PIL import Image
 from scipy import ndimage
 
-from sslnb.data import soundstamps
+from sslnb.data import soundstamps, stamps
 from sslnb.data.soundstamps import AREA, CANVAS, SPLITS, compose, table
 from sslnb.localise import boxes_to_truth
 
@@ -191,10 +191,10 @@ def test_every_split_in_the_tables_is_known():
 
 def test_every_class_of_a_split_has_photographs_and_recordings():
     for split in COMPOSED:
-        assert set(soundstamps._photos(split)) <= set(soundstamps._recordings(split))
-        assert soundstamps.classes(split) == sorted(soundstamps._photos(split))
+        assert set(stamps.photos(split)) <= set(stamps.recordings(split))
+        assert soundstamps.classes(split) == sorted(stamps.photos(split))
     for split in ORDINARY:
-        assert set(soundstamps.classes(split)) <= set(soundstamps._recordings(split))
+        assert set(soundstamps.classes(split)) <= set(stamps.recordings(split))
 
 
 def test_recordings_are_mono_16_khz_and_end_at_4_khz():
@@ -209,13 +209,13 @@ def test_recordings_are_mono_16_khz_and_end_at_4_khz():
 
 def test_recordings_begin_and_end_in_silence_so_that_tiling_does_not_click():
     for row in table("sounds"):
-        wave = soundstamps._sound(row["file"]).astype(float)
+        wave = stamps.sound(row["file"]).astype(float)
         assert max(abs(wave[0]), abs(wave[-1])) <= 1, row["file"]
 
 
 def test_cutouts_end_softly_on_all_sides():
     for row in table("photos"):
-        alpha = np.asarray(soundstamps._cutout(row["file"]).getchannel("A")).astype(int)
+        alpha = np.asarray(stamps.cutout(row["file"]).getchannel("A")).astype(int)
         inside = max(np.abs(np.diff(alpha, axis=axis)).max() for axis in (0, 1))
         rim = max(
             alpha[0].max(), alpha[-1].max(), alpha[:, 0].max(), alpha[:, -1].max()
@@ -241,10 +241,10 @@ def rows_of(split, kind):
     if split in ORDINARY and kind != "sound":
         return {row["file"] for row in table(split)}
     if kind == "background":
-        return set(soundstamps._backgrounds(split))
+        return set(stamps.backgrounds(split))
     if kind == "photo":
-        return {file for files in soundstamps._photos(split).values() for file in files}
-    recordings = soundstamps._recordings(split)
+        return {file for files in stamps.photos(split).values() for file in files}
+    recordings = stamps.recordings(split)
     return {(name, take) for name, takes in recordings.items() for take in takes}
 
 
@@ -276,25 +276,43 @@ def test_val_and_test_show_the_objects_and_recordings_of_train():
 
 
 def test_the_ladder_has_several_recordings_of_every_class_and_others_held_out():
-    trained = soundstamps._recordings("ladder")
-    held_out = soundstamps._recordings("unseen")
+    trained = stamps.recordings("ladder")
+    held_out = stamps.recordings("unseen")
     assert set(trained) <= set(held_out)
     for name, takes in trained.items():
         assert len(takes) >= 2 and not set(takes) & set(held_out[name])
-        assert takes == soundstamps._recordings("train")[name]
+        assert takes == stamps.recordings("train")[name]
     assert rows_of("ladder", "photo") < rows_of("train", "photo")
     assert soundstamps.several() >= set(soundstamps.classes("frames"))
 
 
 def test_photographs_to_train_on_are_heard_with_recordings_to_train_on():
-    train, wild = (soundstamps._recordings(split) for split in ("train", "wild"))
-    assert soundstamps._recordings("frames") == train
+    train, wild = (stamps.recordings(split) for split in ("train", "wild"))
+    assert stamps.recordings("frames") == train
     held_out = [row["class"] for row in table("sounds") if row["split"] != "train"]
     for name in soundstamps.classes("wild"):
         if name in held_out:  # then nothing of it is in training
             assert not set(wild[name]) & set(train.get(name, ()))
         else:
             assert wild[name] == train[name]
+
+
+def test_of_three_photographs_of_a_class_the_second_is_to_test_on():
+    """Each photograph is in `frames` or in `wild`, and not in both."""
+    found: dict[str, dict[str, str]] = {}
+    for split in ORDINARY:
+        for row in table(split):
+            if row["package"] == "COCO 2017":
+                name = Path(row["file"]).name
+                assert name not in found.setdefault(row["class"], {})
+                found[row["class"]][name] = split
+    for name, photographs in found.items():
+        splits = [photographs[file] for file in sorted(photographs)]
+        if len(splits) == 1 or name in soundstamps.classes("open"):
+            assert set(splits) == {"wild"}
+        else:
+            assert splits == [ORDINARY[k % 3 == 1] for k in range(len(splits))]
+    assert {row["package"] for row in table("frames")} == {"COCO 2017"}
 
 
 def test_crops_of_photographs_show_the_object_where_its_boxes_say(monkeypatch):
@@ -331,6 +349,35 @@ def test_the_card_counts_what_the_tables_hold():
         assert f"| `{split}` | {' | '.join(map(str, counts))} |" in card
     for name in TABLES:
         assert f"| `{name}.tsv` | {len(table(name))} |" in card
+    size = sum(path.stat().st_size for path in stamps.ROOT.rglob("*.*"))
+    assert f"the files, {size / 1e6:.0f} MB in all" in card
+
+
+def test_the_card_says_how_wild_and_frames_are_made_up():
+    card = (REPOSITORY / "data" / "README.md").read_text(encoding="utf-8")
+    card = " ".join(card.split())
+    wild, frames = (
+        Counter(row["class"] for row in table(name) if row["package"] == "COCO 2017")
+        for name in ("wild", "frames")
+    )
+    rows, train = table("wild"), stamps.recordings("train")
+    heard = [
+        r
+        for r in rows
+        if stamps.recordings("wild")[r["class"]] == train.get(r["class"])
+    ]
+    new = set(soundstamps.classes("wild")) - set(soundstamps.classes("frames"))
+    assert len(new - set(soundstamps.classes("train"))) == 6  # "six classes"
+    assert len({row["class"] for row in heard}) == 7  # "of seven classes"
+    for text in (
+        f"{len(rows) + frames.total()} ordinary photographs, {frames.total()} of them",
+        f"**`wild` is small.** {len(rows)} photographs",
+        f"{len(rows) - wild.total()} are mostly centred",
+        f"{wild.total()} are from COCO, with its boxes, {wild['truck']} of them of "
+        f"trucks and {wild['bus']} of buses. Of {len(heard)} photographs no recording",
+        f"{frames['bus'] + frames['train']} of its {frames.total()} photographs show",
+    ):
+        assert text in card
 
 
 def test_no_file_is_stored_twice():
@@ -360,7 +407,7 @@ def test_no_recording_of_train_is_heard_again_under_another_name():
     length = 1 << 15  # of 2 kHz: twice the longest recording
     spectra, splits, names = [], [], []
     for row in table("sounds"):
-        wave = soundstamps._sound(row["file"]).astype(np.float32)
+        wave = stamps.sound(row["file"]).astype(np.float32)
         wave = wave[: len(wave) // 8 * 8].reshape(-1, 8).mean(1)
         wave = (wave - wave.mean()) / np.linalg.norm(wave - wave.mean())
         assert 2 * len(wave) <= length
@@ -621,7 +668,7 @@ def test_short_recordings_are_repeated_and_long_ones_cut(quiet):
     for seed in range(40):
         rng = random.Random(seed)
         wave, name = soundstamps._draw_wave(rng, "train", rng.choice(["pig", "owl"]))
-        source = soundstamps._sound(name)
+        source = stamps.sound(name)
         assert len(wave) == 48_000
         if len(source) < 48_000:
             assert np.array_equal(wave[len(source) :], wave[: -len(source)])
@@ -648,7 +695,7 @@ def test_origins_name_class_and_recording_of_what_sounds(split):
     scenes = soundstamps.compose_many(split, 0, 12, 8)
     labels, recordings = soundstamps.origins(scenes)
     assert list(labels) == [scene.class_name for scene in scenes]
-    takes = soundstamps._recordings(split)
+    takes = stamps.recordings(split)
     for scene, name in zip(scenes, recordings, strict=True):
         class_name, take = name.split(" ")
         assert scene.sound in takes[class_name][take]
@@ -712,13 +759,11 @@ def test_a_missing_table_says_where_it_should_be(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
-@pytest.mark.parametrize(
-    "read", [soundstamps._open_image, soundstamps._sound.__wrapped__]
-)
+@pytest.mark.parametrize("read", [stamps.open_image, stamps.sound.__wrapped__])
 def test_a_missing_or_damaged_file_is_named_with_the_remedy(
     read, content, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(soundstamps, "ROOT", tmp_path)
+    monkeypatch.setattr(stamps, "ROOT", tmp_path)
     if content is not None:
         (tmp_path / "cow.png").write_bytes(content)
     with pytest.raises(
@@ -729,7 +774,7 @@ def test_a_missing_or_damaged_file_is_named_with_the_remedy(
 
 def test_a_truncated_picture_is_named(tmp_path, monkeypatch):
     whole = (soundstamps.ROOT / table("photos")[0]["file"]).read_bytes()
-    monkeypatch.setattr(soundstamps, "ROOT", tmp_path)
+    monkeypatch.setattr(stamps, "ROOT", tmp_path)
     (tmp_path / "frog.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match=r"frog\.png cannot be read"):
-        soundstamps._open_image("frog.png")
+        stamps.open_image("frog.png")
