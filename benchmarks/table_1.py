@@ -26,7 +26,7 @@ from sslnb.data import Clips, load_scenes
 from sslnb.files import DATA
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.training.checkpoint import states
-from sslnb.training.clips import load_training
+from sslnb.training.clips import heard_in, load_training
 from sslnb.training.loop import train
 from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
@@ -77,10 +77,7 @@ def add_row(table: Path, folder: Path, config: TrainConfig, count: int, **facts:
     model = SoundLocaliser.load(folder)
     size = PRESETS[config.preset].image_size
     scores = {
-        split: measured(
-            model, load_scenes(split, None if split == "wild" else SCORED, size)
-        )
-        for split in SPLITS
+        split: measured(model, scored(split, config.regime, size)) for split in SPLITS
     }
     row = {
         "model": config.model,
@@ -99,6 +96,13 @@ def add_row(table: Path, folder: Path, config: TrainConfig, count: int, **facts:
     with open(table, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     print(f"{folder.name}: {scores}", flush=True)
+
+
+def scored(split: str, regime: str, size: int = 96) -> Clips:
+    """What a model of a regime is scored on: of the classes that it was trained on."""
+    count = None if split == "wild" else SCORED
+    only = None if split == "open" else heard_in(regime)
+    return load_scenes(split, count, size, only=only)
 
 
 def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:

@@ -9,7 +9,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -123,11 +123,13 @@ def load_scenes(
     samples: int = 48_000,
     seed: int = 0,
     progress: Callable = lambda scenes: scenes,
+    only: Collection[str] | None = None,
 ) -> Clips:
     """`count` SoundStamps scenes of a split (all of `wild` by default) as Clips.
 
     `samples` other than 48,000 repeats or crops each wave; `progress` wraps the iterator
-    of scenes (`tqdm`, for instance).
+    of scenes (`tqdm`, for instance). only: the first `count` scenes in which one of these
+    classes sounds (of `wild`, all of them); ValueError where the split has none of them.
     """
     end = soundstamps.length(split)
     count = end if count is None else count
@@ -135,10 +137,10 @@ def load_scenes(
         raise ValueError(f"{split} has no end: say how many scenes")
     if count < 1:
         raise ValueError(f"count is {count}; need 1 or more scenes")
-    scenes = soundstamps.compose_many(split, seed, count, image_size, progress=progress)
+    index, scenes = _scenes(split, seed, count, image_size, progress, only, end)
     waves = torch.from_numpy(np.stack([scene.wave for scene in scenes]))
     return Clips(
-        names=[f"{split}/{seed}/{index}" for index in range(len(scenes))],
+        names=[f"{split}/{seed}/{number}" for number in index],
         labels=[scene.class_name for scene in scenes],
         images=torch.from_numpy(np.stack([scene.image for scene in scenes]))
         .permute(0, 3, 1, 2)
@@ -149,6 +151,26 @@ def load_scenes(
         photos=[scene.photo for scene in scenes],
         recordings=[soundstamps.recording_of(scene.sound) for scene in scenes],
     )
+
+
+def _scenes(split, seed, count, size, progress, only, end):
+    """Indices and scenes: the first `count`, or those of them that are of some classes."""
+    if only is None:
+        found = soundstamps.compose_many(split, seed, count, size, progress=progress)
+        return list(range(count)), found
+    if not set(only) & set(soundstamps.classes(split)):
+        raise ValueError(
+            f"{split} has no scene of {', '.join(sorted(only)) or 'no class'}; it has "
+            f"{', '.join(soundstamps.classes(split))}"
+        )
+    kept, start = [], 0
+    while len(kept) < count and start != end:
+        block = min(count, end - start) if end else count
+        scenes = soundstamps.compose_many(split, seed, block, size, start, progress)
+        kept += [(start + k, s) for k, s in enumerate(scenes) if s.class_name in only]
+        start += block
+    index, scenes = zip(*kept[:count])
+    return list(index), list(scenes)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from sslnb.data import store
+from sslnb.data import soundstamps, store
 from sslnb.data.clips import Clips, load_scenes, refuse_leaks
 from sslnb.data.field.layouts import open_folder
 from sslnb.model import PRESETS
@@ -30,7 +30,7 @@ def load_training(
 
     data="soundstamps" composes `scenes` clips, by default as many as the regime has: a
     part FRAMES of the split `frames`, the others of `train`, or in the regime "clips" of
-    `ladder`; and `val_clips` of val.
+    `ladder`, and `val_clips` of val, of the classes that it trains on.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (data.field.layouts), or of those in the
     list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`
@@ -42,7 +42,7 @@ def load_training(
     if data == "soundstamps":
         return (
             _scenes(scenes, regime, size, audio.samples, progress),
-            load_scenes("val", val_clips, size, audio.samples),
+            load_scenes("val", val_clips, size, audio.samples, only=heard_in(regime)),
         )
     if data not in ("packed", "vggsound"):
         raise ValueError(f"data is {data!r}; need soundstamps, packed or vggsound")
@@ -72,6 +72,15 @@ def load_training(
             )
         )
     return clips.part(slice(-val_clips)), clips.part(slice(-val_clips, None))
+
+
+def heard_in(regime: str) -> Collection[str] | None:
+    """The classes that a regime of SoundStamps trains on: all (None), or some.
+
+    In the regime "clips" they are those of `ladder`, and so must be the scenes that it is
+    validated and tested on.
+    """
+    return soundstamps.several() if regime == "clips" else None
 
 
 def _scenes(count, regime, size, samples, progress):
