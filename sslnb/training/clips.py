@@ -29,8 +29,8 @@ def load_training(
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
     data="soundstamps" composes `scenes` clips, by default as many as the regime has: a
-    part FRAMES of the split `frames`, the others of `train`, or in the regime "clips" of
-    `ladder`, and `val_clips` of val, of the classes that it trains on.
+    part FRAMES of the split `frames`, the others of `train`; and `val_clips` of val. In
+    the regime "clips" the others are of `ladder`, and those of val of its classes.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (data.field.layouts), or of those in the
     list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`

@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from sslnb import localise
 from sslnb.cli import main
-from sslnb.data import fit_length, load_scenes, normalise, spectrogram
+from sslnb.data import fit_length, load_scenes, normalise, soundstamps, spectrogram
 from sslnb.data.soundstamps import compose
 from sslnb.data.store.clips import open_store, pack_scenes
 from sslnb.losses import contrastive_loss, equivariance_loss
 from sslnb.model import SoundLocaliser, respond
 from sslnb.training import loop as training
 from sslnb.training.checkpoint import states
-from sslnb.training.clips import load_training
+from sslnb.training.clips import heard_in, load_training
 from sslnb.training.feed import Feed
 from sslnb.training.loop import shuffled_batches, similar_sounds, train
 from sslnb.training.recipe import (
@@ -764,6 +764,8 @@ def test_a_regime_is_scenes_and_crops_of_photographs(regime, composed):
     splits = [name.split("/")[0] for name in clips.names]
     assert splits == [composed] * 13 + ["frames"] * 7  # 0.35 of 20
     assert {name.split("/")[0] for name in val.names} == {"val"}
+    known = heard_in(regime) or soundstamps.classes("train")
+    assert set(val.labels) | set(clips.labels) <= set(known)
     usual = TrainConfig.from_preset("laptop", regime=regime)
     assert usual.epochs == REGIMES[regime]["epochs"]
     assert TrainConfig.from_preset("laptop", regime=regime, epochs=3).epochs == 3
