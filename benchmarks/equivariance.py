@@ -40,7 +40,6 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "the depth of ResNet-18": ({"blocks": (2, 2, 2, 2)}, {}, COUNT),
     "64 pixels": ({"image_size": 64}, {}, COUNT),
     "angles up to 90°": ({}, {"rotation": 90.0}, COUNT),
-    "125 clips": ({}, {"epochs": 4 * EPOCHS}, COUNT // 4),
     "2,000 clips": ({}, {"epochs": EPOCHS // 4}, 4 * COUNT),
 }
 
