@@ -86,6 +86,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     others: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Report:
     """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
 
@@ -94,7 +95,11 @@ def evaluate(
     for all clips is `threshold`, in units of the maps; by default the median over the
     scored clips of their maps' own medians, so that the negatives have no say in it.
     others: name of a sound -> maps of the same clips with it, for the listening test.
-    Intervals are by source video where several clips share one, else by clip.
+    groups: what clips share, in words -> clip -> the one that it has, for instance
+    {"photographs": {clip: photograph}, "recordings": {clip: recording}}: these are
+    resampled for the intervals, crossed if there are several (see `mean_scores`). By
+    default they are by source video where several clips share one, else by clip; those
+    of negatives always are.
     ValueError names the clip that cannot be scored, and says what would be right; so
     it does where boxes are not (x0, y0, x1, y1).
     """
@@ -103,24 +108,26 @@ def evaluate(
     names = _matched(maps, annotations, chosen)
     others = _checked(others or {}, names)
     table = _measured(maps, annotations, names, chosen)
-    more, extra = _negative_scores(table, negatives, threshold, chosen, resamples, seed)
-    videos = shared_videos(names)
-    scores = mean_scores(contributions_in(table), resamples, seed, videos) | more
+    shared, trials = _shared(groups, names)
+    more, extra = _negative_scores(
+        table, negatives, threshold, chosen, resamples, seed, shared
+    )
+    scores = mean_scores(contributions_in(table), resamples, seed, shared(names)) | more
     heard = {FITTING: table}
     for sound, given in others.items():
         what = f"map with {sound!r}"
         heard[sound] = _measured(given, annotations, names, chosen, what)
-    groups = _groups(table)
-    table.insert(0, "group", groups)
+    sizes = _sizes(table)
+    table.insert(0, "group", sizes)
     return Report(
         chosen,
         scores,
         by_size={
             group: mean_scores(
-                contributions_in(part), resamples, seed, shared_videos(part.index)
+                contributions_in(part), resamples, seed, shared(part.index)
             )
             | {"clips": len(part)}
-            for group, part in ((g, table[groups == g]) for g in (*SIZES, "no box"))
+            for group, part in ((g, table[sizes == g]) for g in (*SIZES, "no box"))
             if len(part)
         },
         baselines=_baselines(table),
@@ -130,13 +137,13 @@ def evaluate(
         constant=tuple(table.index[table["low"] == table["high"]]),
         damage=damage(annotations),
         resamples=resamples,
-        trials=trials_of(names),
+        trials=trials,
         listening=compare_sounds(
             {sound: _in_listening(part) for sound, part in heard.items()},
-            trials_of(names),
+            trials,
             resamples,
             seed,
-            videos,
+            shared(names),
         )
         if others
         else None,
@@ -187,6 +194,31 @@ def _checked(others, names):
                 "same names"
             )
     return others
+
+
+def _shared(groups, names):
+    """Clips -> what is resampled of them, as `mean_scores` takes it; and that in words.
+
+    ValueError where a scored clip is in none of some kind.
+    """
+    if not groups:
+        return shared_videos, trials_of(names)
+    for kind, labels in groups.items():
+        lacking = [name for name in names if name not in labels]
+        if lacking:
+            raise ValueError(
+                f"groups: {kind} are known of {len(names) - len(lacking):,} of the "
+                f"{len(names):,} scored clips, and not of {shortened(lacking)}; name one "
+                "for each clip"
+            )
+
+    def shared(clips):
+        return [[labels[clip] for clip in clips] for labels in groups.values()]
+
+    counts = (
+        f"{len(set(labels)):,} {kind}" for kind, labels in zip(groups, shared(names))
+    )
+    return shared, " and ".join(counts)
 
 
 def _measured(maps, annotations, names, protocol, what="map"):
@@ -261,15 +293,15 @@ def _baselines(table):
     }
 
 
-def _groups(table):
+def _sizes(table):
     """Object size by clip, SLAVC's shares: Σ g below 32², 96², 144² of 224² pixels."""
     pixels = (table["size"] * SIZE**2).round(1)
     edges = [0, *(side**2 for side in list(SIZES.values())[:-1]), np.inf]
-    groups = pd.cut(pixels, edges, labels=list(SIZES), right=False).astype(object)
-    return groups.mask(pixels == 0, "no box")
+    sizes = pd.cut(pixels, edges, labels=list(SIZES), right=False).astype(object)
+    return sizes.mask(pixels == 0, "no box")
 
 
-def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
+def _negative_scores(table, negatives, threshold, protocol, resamples, seed, shared):
     """Scores of false positives and negative audio, and what a Report says of them."""
     if negatives is None:
         if threshold is not None:
@@ -310,7 +342,7 @@ def _negative_scores(table, negatives, threshold, protocol, resamples, seed):
         confidence,
         resamples,
         seed,
-        shared_videos(table.index),
+        shared(table.index),
         silent_videos,
     ) | mean_scores(
         {"pIA": pia, "AUC_N": area(pia[:, None] <= STEPS)},

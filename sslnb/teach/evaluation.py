@@ -45,6 +45,14 @@ def named(clips: Clips, responses: Tensor) -> dict[str, np.ndarray]:
     return dict(zip(clips.names, responses.numpy()))
 
 
+def shared(clips: Clips) -> dict[str, dict[str, str]]:
+    """What clips share, where it is known, as `evaluate` takes it: its `groups`."""
+    kinds = {"photographs": clips.photos, "recordings": clips.recordings}
+    return {
+        kind: dict(zip(clips.names, labels)) for kind, labels in kinds.items() if labels
+    }
+
+
 def write_scored(
     folder: str | Path, clips: Clips, responses: Tensor
 ) -> tuple[Path, Path]:
@@ -65,21 +73,24 @@ def contributions(report: Report, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def gain(
-    report: Report, seed: int = 0, groups: ArrayLike | None = None
+    report: Report,
+    seed: int = 0,
+    groups: ArrayLike | None = None,
+    peaks: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> dict[str, Score]:
     """Each score less the centre prior's, with the interval of the difference.
 
     Both score the same clips, so that the difference is resampled clip by clip, or
     by their groups (see `mean_scores`): by default source videos, as in the report.
+    peaks: whether the model's maps and the centre prior's peak on the object, (N,) each,
+    to be compared too.
     """
     if groups is None:
         groups = shared_videos(report.per_clip.index[report.per_clip["scored"]])
-    return paired_differences(
-        contributions(report),
-        contributions(report, "centre_"),
-        seed=seed,
-        groups=groups,
-    )
+    model, prior = contributions(report), contributions(report, "centre_")
+    if peaks is not None:
+        model["peak"], prior["peak"] = (np.asarray(hits, float) for hits in peaks)
+    return paired_differences(model, prior, seed=seed, groups=groups)
 
 
 # --- scores as text -----------------------------------------------------------------
@@ -130,34 +141,42 @@ def score_table(
 ) -> str:
     """Scores of each set with intervals, beside the centre prior and the oracle.
 
-    scores: set -> name -> Score, "peak" among the names.
+    scores: set -> name -> Score, "peak" and "centre peak", the prior's, among the names.
     """
     names, rows = ("cIoU", "AUC", "adaptive cIoU", "pointing"), []
     for split, report in reports.items():
         prior, oracle = report.baselines["centre prior"], report.baselines["oracle"]
         groups = (clips[split].photos or (), clips[split].recordings or ())
+        free = [*(prior[name] for name in names), scores[split]["centre peak"].value]
         rows.append(
             [
                 f"**{split}**",
                 f"{report.per_clip['scored'].sum():,}",
                 *(len(set(labels)) or "?" for labels in groups),
                 *(with_interval(scores[split][name]) for name in (*names, "peak")),
-                " / ".join(f"{100 * prior[name]:.1f}" for name in names),
+                " / ".join(f"{100 * value:.1f}" for value in free),
                 percent(oracle),
             ]
         )
     counted = ("set", "clips", "photographs", "recordings")
-    last = ("centre prior: the same but peak", "oracle: cIoU / AUC")
+    last = ("centre prior: the same", "oracle: cIoU / AUC")
     return table([*counted, *names, "peak", *last], rows)
 
 
 def gain_table(gains: Mapping[str, Mapping[str, Score]], names: Sequence[str]) -> str:
-    """Differences from the centre prior (see `gain`) with intervals, in points."""
-    rows = [
-        [f"`{split}`", *(with_interval(found[name], "+") for name in names)]
-        for split, found in gains.items()
-    ]
-    return table(["model less centre prior, points", *names], rows)
+    """Differences from the centre prior (see `gain`) with intervals, in points.
+
+    The last column counts the intervals of all scores that exclude zero.
+    """
+    rows = []
+    for split, found in gains.items():
+        above = sum(score.low > 0 for score in found.values())
+        below = sum(score.high < 0 for score in found.values())
+        each = (with_interval(found[name], "+") for name in names)
+        counts = f"{above} and {below} of {len(found)}"
+        rows.append([f"`{split}`", *each, counts])
+    last = "intervals above zero and below, of all scores"
+    return table(["model less centre prior, points", *names, last], rows)
 
 
 def paper_table(

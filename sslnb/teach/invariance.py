@@ -18,7 +18,7 @@ from sslnb.data.clips import Clips
 from sslnb.localise.intervals import mean_scores
 from sslnb.losses import contrastive_loss
 from sslnb.model import PRESETS, SoundLocaliser
-from sslnb.training.recipe import TrainConfig
+from sslnb.training.recipe import TABLE_1, TrainConfig
 
 
 def object_cells(coverage: Tensor) -> Tensor:
@@ -118,6 +118,7 @@ def settings(laptop: Tensor, release: Tensor) -> pd.DataFrame:
     }
     ours, model = TrainConfig(), PRESETS["laptop"]
     starts = [f"{S.min():.2f} to {S.max():.2f}" for S in (release, laptop)]
+    above = [f"{S.gt(ours.epsilon).float().mean():.0%}" for S in (release, laptop)]
     rows = {
         "clips in a batch": (32, 32, ours.batch),
         "ε": ("not given", defaults["epsilon"], ours.epsilon),
@@ -131,6 +132,7 @@ def settings(laptop: Tensor, release: Tensor) -> pd.DataFrame:
         "image, pixels a side": (224, 224, model.image_size),
         "smoothing σ, cells": ("none", "none", model.smooth),
         "cosines before training": ("not given", *starts),
+        "of these above ε": ("not given", *above),
     }
     columns = ["paper", "released code", "laptop preset"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(str)
@@ -214,3 +216,37 @@ def under_appearance(
                 "high": error.high,
             }
     return pd.DataFrame(rows).T
+
+
+def by_model(rows: Sequence[Mapping], split: str) -> dict[str, list[float]]:
+    """{model of table 1: its e_app on a split, one a seed}, A to F.
+
+    rows: of data/table_1.jsonl, one a training. Only seeds count that all six models
+    were trained from; ValueError where there is none.
+    """
+    found: dict[str, dict[int, float]] = {name: {} for name in TABLE_1}
+    for row in rows:
+        found[row["model"]][row["seed"]] = row["scores"][split]["e_app"]
+    seeds = sorted(set.intersection(*(set(runs) for runs in found.values())))
+    if not seeds:
+        raise ValueError(
+            f"no seed that all of {', '.join(found)} were trained from: "
+            "run sslnb bench table_1"
+        )
+    return {name: [runs[seed] for seed in seeds] for name, runs in found.items()}
+
+
+def first_step(models: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """What T_app changes, A to B of table 1, in words; models: {split: `by_model`}."""
+    said = []
+    for split, runs in models.items():
+        without, with_it = runs["A"], runs["B"]
+        means = [sum(values) / len(values) for values in (without, with_it)]
+        how = "every" if max(with_it) < min(without) else "not every"
+        said.append(
+            f"On `{split}`, $T_\\text{{app}}$ (A to B) takes $e_\\text{{app}}$ from "
+            f"**{means[0]:.2f}** to **{means[1]:.2f}**, and {how} run of B is below all "
+            "runs of A."
+        )
+    count = len(without)
+    return " ".join([*said, f"(Means over {count} seed{'s' * (count > 1)}.)"])

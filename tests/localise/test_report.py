@@ -565,6 +565,66 @@ def test_where_every_video_has_one_clip_intervals_are_by_clip():
     assert "bootstrap over 30 clips, percentile, 300 resamples" in str(real)
 
 
+def test_intervals_are_by_what_clips_share_whatever_their_order():
+    """Groups by clip name: what `mean_scores` makes of the same labels, in any order."""
+    annotations = some_annotations(60)
+    names = list(annotations)
+    maps, turned = some_maps(names), some_maps(names, seed=7)
+    photos = {name: f"photo {k % 12}" for k, name in enumerate(names)}
+    recordings = {name: f"take {k % 7}" for k, name in enumerate(names)}
+    groups = {
+        "photographs": dict(reversed(photos.items())),
+        "recordings": recordings | {"unknown": "take 9"},
+    }
+    found = evaluate(
+        maps, annotations, resamples=300, others={"bell": turned}, groups=groups
+    )
+    labels = [list(photos.values()), list(recordings.values())]
+    columns = {"pointing": found.per_clip["pointing"], "mean IoU": found.per_clip.ciou}
+    for name, score in intervals.mean_scores(columns, 300, groups=labels).items():
+        assert found.scores[name] == score
+    large = found.per_clip[found.per_clip["group"] == "large"]
+    (alone,) = intervals.mean_scores(
+        {"": large["pointing"]},
+        300,
+        groups=[[each[name] for name in large.index] for each in (photos, recordings)],
+    ).values()
+    assert found.by_size["large"]["pointing"] == alone
+    assert found.trials == "12 photographs and 7 recordings"
+    assert found.trials == found.listening.trials and found.trials in str(found)
+    plain = evaluate(maps, annotations, resamples=300, others={"bell": turned})
+    for one, other in (
+        (found.scores, plain.scores),
+        (found.listening.differences["bell"], plain.listening.differences["bell"]),
+    ):
+        assert one["pointing"].value == other["pointing"].value
+        assert one["pointing"] != other["pointing"]
+    del recordings["clip3"]
+    with pytest.raises(
+        ValueError, match=r"recordings are known of 59 of the 60 .* and not of clip3"
+    ):
+        evaluate(maps, annotations, groups={"recordings": recordings})
+
+
+def test_false_positives_are_by_what_visible_clips_share():
+    """Each clip there thrice, of one photograph, is no news to AP either."""
+    annotations = some_annotations(30)
+    maps, silent = some_maps(annotations), some_maps("xyzuv", seed=3)
+    thrice = [(f"{name} {k}", name) for name in annotations for k in range(3)]
+    photos = dict(thrice)
+    one = evaluate(maps, annotations, negatives=silent, resamples=300)
+    three = evaluate(
+        {new: maps[old] for new, old in thrice},
+        {new: annotations[old] for new, old in thrice},
+        negatives=silent,
+        resamples=300,
+        groups={"photographs": photos},
+    )
+    for name in ("AP", "max-F1", "pIA"):
+        close = pytest.approx(one.scores[name][1:], abs=0.03)
+        assert three.scores[name][1:] == close, name
+
+
 # --- the listening test -------------------------------------------------------
 
 

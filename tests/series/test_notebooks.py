@@ -418,7 +418,7 @@ def test_papermill_reaches_the_last_cell_on_photographs(tmp_path):
 
     On these photographs its maps vary less than its branches differ on scenes.
     """
-    copy_photographs(tmp_path / "clips", slice(10, 17))
+    copy_photographs(tmp_path / "clips", slice(11, 18))
     store = tmp_path / "photographs.store"
     pack(open_folder(tmp_path / "clips"), store, workers=1)
     maps = respond_to(
@@ -588,3 +588,30 @@ def test_the_readme_says_of_listening_what_notebook_06_stored():
     low, high = re.findall(r"[+-]\d+", gap)
     assert f"in {float(other.split()[0]):.0f} % of the cases" in told
     assert f"is {low.replace('-', '−')} to {high.lstrip('+')} points" in told
+
+
+def test_the_readme_says_of_the_centre_prior_what_notebook_06_stored():
+    told = " ".join((run.NOTEBOOKS.parent / "README.md").read_text("utf-8").split())
+    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    stored = "\n".join(text for _, text in texts(book)).splitlines()
+    start = next(k for k, x in enumerate(stored) if "model less centre prior" in x)
+    names = [name.strip() for name in stored[start].strip("| ").split("|")][1:-1]
+    better = {}
+    for row in stored[start + 2 :][:4]:
+        split, *gains, _ = row.strip("| ").split("|")
+        for name, gain in zip(names, gains, strict=True):
+            _, low, high = map(float, re.findall(r"[+-][\d.]+", gain))
+            assert high >= 0
+            if low > 0:
+                better.setdefault(split.strip("` "), {})[name] = (low, high)
+    assert set(better.pop("test")) == set(names)
+    assert list(better) == ["unseen"] and list(better["unseen"]) == ["peak"]
+    low, high = better["unseen"]["peak"]
+    rows = {x.split("**")[1]: x.split(" | ") for x in stored if x.startswith("| **")}
+    free = {split: row[9].split(" / ") for split, row in rows.items() if len(row) == 11}
+    assert f"the middle of the image in {free['unseen'][4]} % " in told
+    assert f"interval of the difference: {low:.0f} to {high:.0f} points" in told
+    assert f"alone points at the object in {float(free['wild'][3]):.0f} % of" in told
+    moved = next(x for x in stored if x.startswith("| ♪ first silent object's"))
+    place = moved.split(" | ")[2]
+    assert f"moves the peak to that object in {place} % of the scenes" in told

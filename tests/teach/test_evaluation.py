@@ -1,5 +1,7 @@
 """The bookkeeping of notebook 06 and appendix A2 against loops and closed forms."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -48,6 +50,15 @@ def test_a_gain_by_photograph_is_the_same_with_another_interval(report, clips):
     assert by_photo["pointing"] != by_clip["pointing"]
 
 
+def test_a_gain_of_peaks_is_the_difference_of_their_rates(report, clips):
+    model = np.arange(len(clips)) % 4 > 0  # 15 of 20
+    prior = np.arange(len(clips)) % 2 > 0  # 10, all among them
+    gain = evaluation.gain(report, peaks=(model, torch.from_numpy(prior)))
+    assert gain["peak"].value == pytest.approx(0.25) and gain["peak"].low >= 0
+    del gain["peak"]
+    assert gain == evaluation.gain(report)
+
+
 def test_a_gain_is_by_source_video_where_clips_share_one(clips):
     names = [f"{k % 7:011}_{k:06}" for k in range(len(clips))]
     known = dict(zip(names, evaluation.annotated(clips).values()))
@@ -55,6 +66,15 @@ def test_a_gain_is_by_source_video_where_clips_share_one(clips):
     videos = [name[:11] for name in names]
     assert evaluation.gain(found) == evaluation.gain(found, groups=videos)
     assert evaluation.gain(found) != evaluation.gain(found, groups=names)
+
+
+def test_what_clips_share_is_what_a_report_resamples(clips):
+    shared, known = evaluation.shared(clips), evaluation.annotated(clips)
+    assert [list(labels.values()) for labels in shared.values()] == clips.groups
+    counts = len(set(clips.photos)), len(set(clips.recordings))
+    found = evaluate(simulated_maps(known), known, resamples=50, groups=shared)
+    assert found.trials == "{} photographs and {} recordings".format(*counts)
+    assert evaluation.shared(replace(clips, photos=None, recordings=None)) == {}
 
 
 def test_contributions_are_those_of_which_the_scores_are_means(report):
@@ -177,7 +197,7 @@ def test_tables_have_as_many_columns_as_names(report, clips, crowded):
     truth = torch.stack([localise.boxes_to_truth(s.boxes) for s in crowded])
     guesses = {"oracle": localise.oracle(truth)}
     peak = Score(0.5, 0.4, 0.6)
-    scores = {"test": report.scores | {"peak": peak}}
+    scores = {"test": report.scores | {"peak": peak, "centre peak": peak}}
     heard = listening(peak)
     for text in (
         evaluation.score_table(reports, scores, {"test": clips}),

@@ -85,6 +85,7 @@ def test_settings_are_those_of_the_code():
     assert laptop["τ"] == str(TrainConfig().tau)
     assert laptop["cosines before training"] == "0.50 to 0.90"
     assert found["released code"]["cosines before training"] == "0.58 to 0.68"
+    assert found.loc["of these above ε"].tolist()[1:] == ["50%", "50%"]
 
 
 def test_a_short_training_starts_at_the_untrained_model():
@@ -126,3 +127,36 @@ def test_changes_under_t_app_are_the_modules():
     assert row["e_app"] == pytest.approx(consistency.invariance(model, clips, 2).error)
     assert row["e_app"] == pytest.approx((row["RMS change"] / row["std of maps"]) ** 2)
     assert row["low"] <= row["e_app"] <= row["high"]
+
+
+def rows_of(seeds):
+    """Rows of table 1; e_app is 1.5 of A, 0.1 less of each next, and 0.02 more a seed."""
+    return [
+        {
+            "model": name,
+            "seed": seed,
+            "scores": {"test": {"e_app": 1.5 - 0.1 * k + 0.02 * seed}},
+        }
+        for k, name in enumerate("ABCDEF")
+        for seed in seeds
+    ]
+
+
+def test_models_are_compared_by_the_seeds_that_all_of_them_have():
+    rows = rows_of([2, 0, 1])
+    rows = [row for row in rows if (row["model"], row["seed"]) != ("C", 1)]
+    found = invariance.by_model(rows, "test")
+    assert list(found) == list("ABCDEF")
+    for k, values in enumerate(found.values()):
+        assert values == pytest.approx([1.5 - 0.1 * k, 1.54 - 0.1 * k])
+    with pytest.raises(ValueError, match="no seed that all of A, B, C, D, E, F"):
+        invariance.by_model([row for row in rows if row["model"] != "E"], "test")
+
+
+def test_the_first_step_is_told_by_its_means_and_whether_all_runs_agree():
+    found = invariance.by_model(rows_of([0, 1]), "test")
+    said = invariance.first_step({"test": found})
+    assert "from **1.51** to **1.41**, and every run of B" in said
+    assert said.endswith("(Means over 2 seeds.)")
+    mixed = invariance.first_step({"test": found | {"B": [1.2, 1.6]}})
+    assert "and not every run of B" in mixed

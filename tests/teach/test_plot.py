@@ -489,6 +489,19 @@ def test_forces_and_short_trainings_are_drawn_as_they_are():
     assert np.array_equal(figure.axes[1].images[0].get_array(), highest)
 
 
+def test_every_training_has_a_dot_and_a_line_joins_the_means():
+    runs = {name: [1.0 - k / 10, 1.2 - k / 10] for k, name in enumerate("ABCDEF")}
+    figure = plot.invariance_of({"test": runs, "unseen": {n: [0.5] for n in runs}})
+    lines = figure.axes[0].lines
+    assert list(lines[0].get_ydata()) == pytest.approx([1.1 - k / 10 for k in range(6)])
+    assert [list(line.get_ydata()) for line in lines[1:7]] == list(runs.values())
+    assert [len(line.get_ydata()) for line in lines[7:]] == [6] + [1] * 6
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert labels == ["test", "unseen"]
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks[0] == "A" and ticks[5] == "F\n+ $L_{geo}$"
+
+
 def test_a_map_of_a_view_stands_below_it_with_its_change():
     views, maps = torch.rand(2, 3, 8, 8), torch.rand(2, 4, 4)
     maps[1] = maps[0] + 0.5 * maps[0].std(correction=0)

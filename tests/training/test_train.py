@@ -748,13 +748,15 @@ def shipped():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split, peak", [("test", 0.85), ("unseen", 0.45)])
-def test_the_shipped_model_points_at_what_sounds(shipped, split, peak):
+@pytest.mark.parametrize(
+    "split, peak, lead",  # of cIoU over the disc's: none to speak of on new photographs
+    [("test", 0.75, 0.05), ("unseen", 0.44, -0.03)],
+)
+def test_the_shipped_model_points_at_what_sounds(shipped, split, peak, lead):
     clips = load_scenes(split, 500, seed=1)
     scores = localise.score(localise.respond_to(shipped, clips), clips)
-    if split == "test":
-        disc = localise.baselines(clips)["centre prior"]
-        assert scores["cIoU"] >= disc["cIoU"] + 0.03
+    disc = localise.baselines(clips)["centre prior"]
+    assert scores["cIoU"] >= disc["cIoU"] + lead
     assert scores["peak"] >= peak  # visible pixels only: stricter than the box
 
 

@@ -100,6 +100,7 @@ from sslnb.teach.plot.evaluation import (
 from sslnb.teach.plot.invariance import (
     cell_forces,
     free_maps,
+    invariance_of,
     mask_weights,
     masks,
     pairs,

@@ -174,7 +174,7 @@ def gains(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
         ax.set(
             title=name,
             xlabel="points",
-            xlim=(-50, 50),
+            xlim=(-60, 60),
             ylim=(len(scores) - 0.4, -0.6),
             yticks=range(len(scores)),
             yticklabels=list(scores),

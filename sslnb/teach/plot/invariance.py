@@ -27,6 +27,8 @@ from sslnb.teach.plot.base import (
     show_spectrogram,
 )
 
+PARTS = ("$T_{app}$", "$T_{geo}$", "$T_{mask}$", "$T_{mix}$", "$L_{geo}$")  # of B to F
+
 
 def pseudo_mask(
     image: Tensor,
@@ -323,6 +325,33 @@ def short_training(trained: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
             ylabel="image",
         )
         figure.colorbar(levels, ax=ax[1], label="cosine")
+    return figure
+
+
+def invariance_of(models: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """e_app of the models of table 1: a dot a training, a line through the means.
+
+    models {split: {model: its e_app, one a seed}}, as `teach.invariance.by_model`.
+    """
+    figure, ax = plt.subplots(figsize=(7.5, 3.6))
+    looks = ((BLUE, "o", "-", -0.08), (ORANGE, "s", "--", 0.08))
+    names = list(next(iter(models.values())))
+    for (split, runs), (color, marker, style, aside) in zip(models.items(), looks):
+        means = [float(np.mean(runs[name])) for name in names]
+        at = np.arange(len(names)) + aside
+        ax.plot(at, means, style, color=color, lw=1)
+        for x, name in zip(at, names):
+            label = split if name == names[0] else None
+            ax.plot([x] * len(runs[name]), runs[name], marker, color=color, label=label)
+    added = (f"{name}\n+ {part}" for name, part in zip(names[1:], PARTS))
+    ax.set_xticks(range(len(names)), [names[0], *added])
+    ax.set(
+        title="Invariance of the models of table 1: a dot a training",
+        xlabel="model, and what it has more than the one before",
+        ylabel="$e_{app}$ (lower: more invariant)",
+        ylim=(0, None),
+    )
+    ax.legend()
     return figure
 
 
