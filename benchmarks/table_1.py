@@ -2,10 +2,12 @@
 
     sslnb bench table_1                 # two CPU cores: twenty minutes a seed
     sslnb bench table_1 --seeds 0 1 2
+    sslnb bench table_1 --models A F --seeds 0 1 --clips 125 250    # data efficiency
 
 Adds a line for each model and seed to data/table_1.jsonl, which notebooks show: on each
 split the scores, e_app and e_geo (sslnb/consistency.py), and the metrics of every epoch
-(figure 6). What has a line is not trained again.
+(figure 6). Runs on fewer clips, as often seen, have theirs in data/efficiency.jsonl. What
+has a line is not trained again.
 """
 
 import argparse
@@ -31,7 +33,9 @@ from sslnb.training.loop import train
 from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
 TABLE = DATA / "table_1.jsonl"
+EFFICIENCY = DATA / "efficiency.jsonl"
 RUNS = ROOT / "runs" / "table_1"
+ALL = REGIMES["clips"]["clips"]
 SCORED = 300  # scenes of each split, as in notebook 06
 SPLITS = ("test", "unseen", "open", "wild")
 KEPT = ("cIoU", "AUC", "pointing", "peak")
@@ -47,13 +51,16 @@ def main():
         default=RUNS,
         help="folder of the runs: those that were stopped go on",
     )
+    parser.add_argument("--clips", type=int, nargs="+", default=[ALL])
     options = parser.parse_args()
-    count = REGIMES["clips"]["clips"]
-    for seed, name in product(options.seeds, options.models):
+    for seed, name, count in product(options.seeds, options.models, options.clips):
         config = TrainConfig.from_preset(
             "laptop", regime="clips", model=name, seed=seed
         )
-        add_row(TABLE, options.out / f"{name}-{seed}", config, count)
+        table, folder = TABLE, f"{name}-{seed}"
+        if count != ALL:
+            table, folder = EFFICIENCY, f"{folder}-{count}"
+        add_row(table, options.out / folder, config, count)
 
 
 def add_row(table: Path, folder: Path, config: TrainConfig, count: int, **facts: Any):
@@ -107,7 +114,9 @@ def scored(split: str, regime: str, size: int = 96) -> Clips:
 
 def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
     """Localisation, and how far maps are from invariance and equivariance."""
-    found = localise.score(localise.respond_to(model, clips), clips)
+    responses = localise.respond_to(model, clips)
+    found = localise.score(responses, clips)
+    found["mask IoU"] = localise.ciou(responses, clips.masks).mean().item()
     found["e_app"] = invariance(model, clips).error
     for name, change in equivariance(model, clips).items():
         found[f"e_geo {name}"] = change.error
