@@ -79,9 +79,10 @@ def run(name: str, weight: float, seed: int):
 def draw(path: Path):
     """e(T_geo) and AUC over λ_geo, as an SVG that is the same whenever it is drawn."""
     tried = trial()
+    usual = tried[tried["variant"] == USUAL]
     measures = {"e_geo T_geo": "equivariance error e($T_{geo}$)", "AUC": "AUC"}
     with plt.rc_context({"svg.hashsalt": path.name}):
-        figure = plot.by_weight(tried[tried["variant"] == USUAL], measures)
+        figure = plot.over_setting(usual, "weight", "split", measures, "$λ_{geo}$")
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

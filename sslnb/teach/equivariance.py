@@ -142,7 +142,9 @@ def verdict(
 # --- a fair trial of the loss: data/equivariance.jsonl and data/table_1.jsonl ---------
 
 
-def trial(folder: Path = DATA) -> pd.DataFrame:
+def trial(
+    folder: Path = DATA, splits: Sequence[str] = ("test", "unseen")
+) -> pd.DataFrame:
     """A row for each run and split: variant, weight (λ_geo), seed, split, and its scores.
 
     Runs are those of `sslnb bench table_1` and `sslnb bench equivariance`, in table_1.jsonl
@@ -157,8 +159,8 @@ def trial(folder: Path = DATA) -> pd.DataFrame:
                 weight = run["config"]["geo_weight"] if run["model"] == "F" else 0.0
                 what = {"variant": run.get("variant", USUAL), "weight": weight}
                 table += [
-                    {**what, "seed": run["seed"], "split": split, **scores}
-                    for split, scores in run["scores"].items()
+                    {**what, "seed": run["seed"], "split": split} | run["scores"][split]
+                    for split in splits
                 ]
     return pd.DataFrame(table)
 

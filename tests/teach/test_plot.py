@@ -381,9 +381,10 @@ def tried():
     return table.assign(e=range(len(table)), AUC=0.3)
 
 
-def test_every_run_is_a_dot_over_its_weight_and_the_line_is_of_means(tried):
+def test_every_run_is_a_dot_over_its_setting_and_the_lines_are_of_means(tried):
     usual = tried[tried["variant"] == "usual"]
-    left, right = plot.by_weight(usual, {"e": "error", "AUC": "AUC"}).axes
+    measures = {"e": "error", "AUC": "AUC"}
+    left, right = plot.over_setting(usual, "weight", "split", measures, "λ").axes
     dots, line = left.lines[:2]  # of `test`
     test = usual[usual["split"] == "test"]
     assert sorted(dots.get_ydata()) == sorted(test["e"])

@@ -67,12 +67,12 @@ from sslnb.teach.plot.data import (
 )
 from sslnb.teach.plot.equivariance import (
     by_variant,
-    by_weight,
     collapse,
     denormalise,
     error_sweeps,
     gradient_steps,
     map_pairs,
+    over_setting,
     receptive_fields,
     rotated_maps,
     seed_scatter,

@@ -361,24 +361,26 @@ def two_ways(
 TRIED = {"test": BLUE, "unseen": ORANGE}  # splits of the fair trial, and their colours
 
 
-def by_weight(trial: pd.DataFrame, measures: Mapping[str, str]) -> Figure:
-    """Measures of models trained at several λ_geo: a dot a run, a line through means.
+def over_setting(
+    runs: pd.DataFrame, setting: str, hue: str, measures: Mapping[str, str], label: str
+) -> Figure:
+    """Measures of runs over one setting: a dot a run, a line through the means of a hue.
 
-    trial: as `teach.equivariance.trial` gives it, of one variant; measures {column: title}.
-    Weights stand at even distances.
+    runs: a row a run; setting, hue: columns; measures {column: title}; label: of the
+    setting, whose values stand at even distances.
     """
-    weights = sorted(trial["weight"].unique())
-    count = len(measures)
+    values, count = sorted(runs[setting].unique()), len(measures)
     figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), squeeze=False)
     for ax, (name, title) in zip(axes[0], measures.items()):
-        for k, (split, color) in enumerate(TRIED.items()):
-            runs = trial[trial["split"] == split]
-            means = runs.groupby("weight")[name].mean()
-            at = [weights.index(weight) + 0.16 * (k - 0.5) for weight in runs["weight"]]
-            ax.plot(at, runs[name], "o", color=color, alpha=0.6, ms=5)
-            ax.plot(range(len(weights)), means[weights], color=color, label=split)
-        ax.set(title=title, xlabel="$λ_{geo}$", ylim=(0, None))
-        ax.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
+        for k, (key, group) in enumerate(runs.groupby(hue, sort=False)):
+            color, aside = PALETTE[k % len(PALETTE)], 0.16 * (k % 2) - 0.08
+            means = group.groupby(setting)[name].mean()
+            at = [values.index(value) + aside for value in group[setting]]
+            ax.plot(at, group[name], "o", color=color, alpha=0.6, ms=5)
+            line = [values.index(value) for value in means.index]
+            ax.plot(line, means, color=color, label=str(key))
+        ax.set(title=title, xlabel=label, ylim=(0, None))
+        ax.set_xticks(range(len(values)), [f"{value:,g}" for value in values])
     axes[0, 0].legend(fontsize=9)
     return figure
 
@@ -386,8 +388,11 @@ def by_weight(trial: pd.DataFrame, measures: Mapping[str, str]) -> Figure:
 def by_variant(
     trial: pd.DataFrame, weights: tuple[float, float], measures: Mapping[str, str]
 ) -> Figure:
-    """Measures of every variant at two λ_geo, joined by a line: hollow the first, full
-    the second; mean over seeds. trial, measures: as for `by_weight`."""
+    """Measures of every variant at two λ_geo, means over seeds, joined by a line.
+
+    Hollow is the first, full the second. trial: as `teach.equivariance.trial` gives it;
+    measures {column: title}.
+    """
     names = list(dict.fromkeys(trial["variant"]))
     figure, axes = plt.subplots(
         1,
