@@ -1,11 +1,12 @@
 """Table 1 beside its noise: published scores, ours, and what a step is worth (notebook 05).
 
-    >>> scores = by_seed(rows, "unseen", "cIoU")          # (6, 2): models A to F, seeds
+    >>> scores = by_seed(rows, "unseen", "cIoU")          # (6, 3): models A to F, seeds
     >>> effects(rows)[0]
     Effect(split="test", score="cIoU", step="A→B", value=-1.0, margin=3.3)
 
-Rows are those of data/table_1.jsonl, which `sslnb bench table_1` makes: one a run.
-Everything here is in per cent or in points of it.
+Rows are those of data/table_1.jsonl, which `sslnb bench table_1` makes: one a run. Only
+seeds count that all six models were trained from. Scores of localisation are in per
+cent, and what changes them in points; e_app and e_geo are errors, lower is better.
 """
 
 import json
@@ -20,9 +21,19 @@ import torch
 from scipy.stats import t
 from torch import Tensor
 
+from sslnb import consistency, localise
+from sslnb.data.clips import Clips
+from sslnb.model import SoundLocaliser
 from sslnb.training.recipe import TABLE_1
 
-SPLITS, SCORES = ("test", "unseen"), ("cIoU", "AUC", "pointing", "peak")
+SPLITS = ("test", "unseen")
+KINDS = {  # what a model should be, and what says how far it is
+    "localisation": ("cIoU", "AUC", "peak"),
+    "invariance": ("e_app",),
+    "equivariance": ("e_geo T_geo",),  # under T_geo, as training draws it
+}
+SCORES = tuple(score for scores in KINDS.values() for score in scores)
+ERRORS = KINDS["invariance"] + KINDS["equivariance"]  # of sslnb/consistency.py
 PUBLISHED_CLIPS = 5_158  # of VGG-SS, which the paper's scores are of
 ADDED = ("", "+ app", "+ geo", "+ mask", "+ mix", "+ $L_{geo}$")  # model by model
 # Models of the paper's table 1. The bounds were measured on the same clips, without a model.
@@ -37,10 +48,16 @@ PUBLISHED = {
     "oracle": {"cIoU": 50.48, "AUC": 49.47},
 }
 STEPS = tuple(f"{a}→{b}" for a, b in zip("ABCDE", "BCDEF"))  # one part more each
+WHOLE = "A→F"  # all of them
+
+
+def short(score: str) -> str:
+    """A score's name in tables: e_geo, of T_geo."""
+    return score.split()[0]
 
 
 class Effect(NamedTuple):
-    """What a step of table 1 changes, in points, and half its 95 % interval."""
+    """What a step of table 1 changes, in the score's unit, and half its 95 % interval."""
 
     split: str
     score: str
@@ -53,16 +70,53 @@ class Effect(NamedTuple):
         """Whether the interval leaves zero out."""
         return abs(self.value) > self.margin
 
+    @property
+    def better(self) -> bool:
+        """Whether the step improves the score: a rise, or the fall of an error."""
+        return (self.value < 0) == (self.score in ERRORS)
+
+    def __str__(self):
+        digits = 2 if self.score in ERRORS else 1
+        change = f"{self.value:+.{digits}f} ± {self.margin:.{digits}f}"
+        return f"{short(self.score)} on `{self.split}` {change.replace('-', '−')}"
+
+
+def seeds_of_all(rows: Sequence[Mapping]) -> list[int]:
+    """The seeds that each of the models A to F was trained from; ValueError if none."""
+    found = [{row["seed"] for row in rows if row["model"] == name} for name in TABLE_1]
+    seeds = sorted(set.intersection(*found))
+    if not seeds:
+        raise ValueError(
+            f"no seed that all of {', '.join(TABLE_1)} were trained from: "
+            "run sslnb bench table_1"
+        )
+    return seeds
+
+
+def complete(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
+    """{model: its rows}, A to F, in the order of the seeds that all of them have."""
+    found = {(row["model"], row["seed"]): row for row in rows}
+    return {name: [found[name, k] for k in seeds_of_all(rows)] for name in TABLE_1}
+
 
 def by_seed(rows: Sequence[Mapping], split: str, score: str) -> Tensor:
-    """Scores (6, S) in per cent of the models A to F, each trained from S seeds."""
+    """Scores (6, S) of the models A to F, each trained from S seeds; per cent, or errors."""
+    unit = 1 if score in ERRORS else 100
     return torch.tensor(
         [
-            [100 * row["scores"][split][score] for row in rows if row["model"] == name]
-            for name in TABLE_1
+            [unit * row["scores"][split][score] for row in runs]
+            for runs in complete(rows).values()
         ],
         dtype=torch.double,
     )
+
+
+def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
+    """What a row has of a model on the clips of a split: SCORES, in the same units."""
+    found = localise.score(localise.respond_to(model, clips), clips)
+    found["e_app"] = consistency.invariance(model, clips).error
+    found["e_geo T_geo"] = consistency.equivariance(model, clips)["T_geo"].error
+    return {s: found[s] * (1 if s in ERRORS else 100) for s in SCORES}
 
 
 def step_errors(scores: Tensor) -> Tensor:
@@ -77,17 +131,40 @@ def step_errors(scores: Tensor) -> Tensor:
     return torch.stack([steps, error.expand_as(steps)], 1)
 
 
+def margins(scores: Tensor) -> list[tuple[float, float]]:
+    """Scores (M, S) to each of M − 1 steps and half its 95 % interval (Student's t)."""
+    freedom = scores.shape[0] * (scores.shape[1] - 1)
+    factor = float(t.ppf(0.975, freedom))
+    return [(value, factor * error) for value, error in step_errors(scores).tolist()]
+
+
 def effects(rows: Sequence[Mapping]) -> list[Effect]:
-    """Every step on every split by every score, with its 95 % interval (Student's t)."""
+    """Every step, and A→F, on every split by every score, with its 95 % interval."""
     found = []
     for split in SPLITS:
         for score in SCORES:
-            scores = by_seed(rows, split, score)
-            freedom = scores.shape[0] * (scores.shape[1] - 1)
-            factor = float(t.ppf(0.975, freedom))
-            for step, (value, error) in zip(STEPS, step_errors(scores).tolist()):
-                found.append(Effect(split, score, step, value, factor * error))
+            steps = margins(by_seed(rows, split, score))
+            every = *steps, (sum(value for value, _ in steps), steps[0][1])
+            for step, (value, margin) in zip((*STEPS, WHOLE), every):
+                found.append(Effect(split, score, step, value, margin))
     return found
+
+
+def outstanding(found: Sequence[Effect]) -> list[list[str]]:
+    """Effects whose intervals leave zero out, in words: a row a step, a column a kind."""
+    table = []
+    for step, added in zip((*STEPS, WHOLE), (*ADDED[1:], "all")):
+        row = [f"**{step}** {added}"]
+        for scores in KINDS.values():
+            mine = [e for e in found if e.step == step and e.score in scores]
+            words = [
+                f"{'better' if e.better else '**worse**'}: {e}"
+                for e in mine
+                if e.resolved
+            ]
+            row.append("; ".join(words) or "–")
+        table.append(row)
+    return table
 
 
 def half_width(percent: float, clips: int) -> float:
@@ -121,41 +198,41 @@ def published() -> pd.DataFrame:
 
 
 def ours(rows: Sequence[Mapping], bounds: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Our table: the mean over seeds, and each seed in brackets.
+    """Our table: the mean over seeds, and each seed in brackets; a part for each split.
 
     bounds: {split: localise.baselines of its scenes}.
     """
-    table: dict[str, dict] = {}
-    for split in SPLITS:
-        for score in ("cIoU", "AUC", "peak"):
+    table: dict[tuple[str, str], dict] = {}
+    for kind, scores in KINDS.items():
+        for split, score in ((split, score) for split in SPLITS for score in scores):
+            digits, column = 2 if score in ERRORS else 1, (kind, short(score))
             for name, seeds in zip(TABLE_1, by_seed(rows, split, score)):
-                each = ", ".join(f"{value:.1f}" for value in sorted(seeds.tolist()))
-                text = f"{seeds.mean():.1f} ({each})"
-                table.setdefault(name, {})[split, score] = text
-            for name, scores in bounds[split].items():
-                text = f"{100 * scores[score]:.1f}" if score in scores else "–"
-                table.setdefault(name, {})[split, score] = text
-    return pd.DataFrame(table).T
+                each = ", ".join(f"{v:.{digits}f}" for v in sorted(seeds.tolist()))
+                text = f"{seeds.mean():.{digits}f} ({each})"
+                table.setdefault((split, name), {})[column] = text
+            for name, free in bounds[split].items():
+                text = f"{100 * free[score]:.1f}" if score in free else "–"
+                table.setdefault((split, name), {})[column] = text
+    order = [(split, name) for split in SPLITS for name in (*TABLE_1, *bounds[split])]
+    return pd.DataFrame(table).T.loc[order]
 
 
 def panels(
     rows: Sequence[Mapping], bounds: Mapping[str, Mapping]
 ) -> dict[tuple[str, str], tuple[dict, dict]]:
-    """The paper's scores and ours, as plot.ladder takes them; bounds as for `ours`."""
-    found: dict[tuple[str, str], tuple[dict, dict]] = {}
-    for score in ("cIoU", "AUC"):
-        values = {name: scores[score] for name, scores in PUBLISHED.items()}
-        found[score, "paper: VGG-SS"] = (
-            {name: [values[name]] for name in TABLE_1},
-            {name: values[name] for name in values if name not in TABLE_1},
+    """Ours as plot.ladder takes it: a panel for each (split, score); bounds as for `ours`."""
+    return {
+        (split, score): (
+            dict(zip(TABLE_1, by_seed(rows, split, score).tolist())),
+            {
+                name: 100 * free[score]
+                for name, free in bounds[split].items()
+                if score in free
+            },
         )
-        for split in SPLITS:
-            seeds = by_seed(rows, split, score).tolist()
-            found[score, f"ours: {split}"] = (
-                dict(zip(TABLE_1, seeds)),
-                {name: 100 * scores[score] for name, scores in bounds[split].items()},
-            )
-    return found
+        for split in SPLITS
+        for score in SCORES
+    }
 
 
 def mean_histories(
@@ -165,12 +242,11 @@ def mean_histories(
 
     "below" is added: AUC on val, in points, less that of the best epoch.
     """
-    means = {}
+    means, runs = {}, complete(rows)
     for name, added in zip(models, ADDED):
-        runs = [row["history"] for row in rows if row["model"] == name]
         history = [
             {key: float(np.mean([m[key] for m in epoch])) for key in epoch[0]}
-            for epoch in zip(*runs)
+            for epoch in zip(*(row["history"] for row in runs[name]))
         ]
         best = max(metrics["val_AUC"] for metrics in history)
         for metrics in history:
@@ -179,13 +255,14 @@ def mean_histories(
     return means
 
 
-def falls(rows: Sequence[Mapping], metric: str = "val_AUC") -> dict[str, list[float]]:
-    """{model: by how many points each run falls from its best epoch to its last}."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        values = [100 * metrics[metric] for metrics in row["history"]]
-        found.setdefault(row["model"], []).append(max(values) - values[-1])
-    return found
+def falls(rows: Sequence[Mapping], metric: str = "val_AUC") -> Tensor:
+    """By how many points each run falls from its best epoch to its last: (6, S)."""
+    values = [
+        [[100 * metrics[metric] for metrics in row["history"]] for row in runs]
+        for runs in complete(rows).values()
+    ]
+    scores = torch.tensor(values, dtype=torch.double)  # (6, S, epochs)
+    return scores.amax(2) - scores[..., -1]
 
 
 def runs_in(folder: str | Path) -> dict[str, Path]:

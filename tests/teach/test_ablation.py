@@ -8,6 +8,9 @@ import statistics
 import pytest
 import torch
 
+from benchmarks import table_1
+from sslnb.data import load_scenes
+from sslnb.model import SoundLocaliser
 from sslnb.teach import ablation
 from sslnb.training.recipe import TABLE_1
 
@@ -29,21 +32,62 @@ def rows_of(seeds=3, seed=0):
     ]
 
 
-def test_steps_and_errors_are_those_of_a_loop():
+@pytest.mark.parametrize("score, unit", [("AUC", 100), ("e_app", 1)])
+def test_steps_and_errors_are_those_of_a_loop(score, unit):
     rows = rows_of()
     seeds = {
-        name: [100 * r["scores"]["test"]["AUC"] for r in rows if r["model"] == name]
+        name: [unit * r["scores"]["test"][score] for r in rows if r["model"] == name]
         for name in TABLE_1
     }
     variance = statistics.mean(statistics.variance(seeds[name]) for name in TABLE_1)
     error = math.sqrt(variance / 3 + variance / 3)
-    found = [e for e in ablation.effects(rows) if (e.split, e.score) == ("test", "AUC")]
-    assert [e.step for e in found] == ["A→B", "B→C", "C→D", "D→E", "E→F"]
-    for effect, a, b in zip(found, "ABCDE", "BCDEF"):
+    found = [e for e in ablation.effects(rows) if (e.split, e.score) == ("test", score)]
+    assert [e.step for e in found] == ["A→B", "B→C", "C→D", "D→E", "E→F", "A→F"]
+    for effect, a, b in zip(found, "ABCDEA", "BCDEFF"):
         step = statistics.mean(seeds[b]) - statistics.mean(seeds[a])
         assert effect.value == pytest.approx(step)
         assert effect.margin == pytest.approx(2.1788 * error, rel=1e-4)  # t, 12 degrees
         assert effect.resolved == (abs(step) > effect.margin)
+        assert effect.better == (step < 0 if score == "e_app" else step > 0)
+
+
+def test_seeds_count_that_all_six_models_have():
+    rows = rows_of(3)
+    partial = [r for r in rows if (r["model"], r["seed"]) != ("E", 1)]
+    random.Random(0).shuffle(partial)  # two runs at once: lines come as they end
+    assert ablation.seeds_of_all(partial) == [0, 2]
+    expected = ablation.by_seed(rows, "unseen", "peak")[:, [0, 2]]
+    assert ablation.by_seed(partial, "unseen", "peak").equal(expected)
+    assert ablation.falls(partial).equal(ablation.falls(rows)[:, [0, 2]])
+    with pytest.raises(ValueError, match="no seed that all of A, B, C, D, E, F"):
+        ablation.by_seed([r for r in rows if r["model"] != "E"], "test", "AUC")
+
+
+def test_what_stands_out_is_told_by_step_and_kind():
+    effect = ablation.Effect
+    found = [
+        effect("test", "peak", "A→B", 2.04, 1.0),
+        effect("unseen", "AUC", "A→B", -0.5, 0.6),
+        effect("unseen", "e_app", "A→B", -0.25, 0.1),
+        effect("test", "e_geo T_geo", "A→F", 0.03, 0.01),
+    ]
+    table = ablation.outstanding(found)
+    assert table[0] == [
+        "**A→B** + app",
+        "better: peak on `test` +2.0 ± 1.0",
+        "better: e_app on `unseen` −0.25 ± 0.10",
+        "–",
+    ]
+    assert table[5][3] == "**worse**: e_geo on `test` +0.03 ± 0.01"
+    assert all(row[1:] == ["–"] * 3 for row in table[1:5])
+
+
+def test_a_model_is_measured_as_the_rows_are():
+    model, clips = SoundLocaliser.from_preset("laptop"), load_scenes("test", 4)
+    found, row = ablation.measured(model, clips), table_1.measured(model, clips)
+    for score in ablation.SCORES:
+        unit = 1 if score in ablation.ERRORS else 100
+        assert found[score] == pytest.approx(unit * row[score], abs=0.006)
 
 
 def test_intervals_of_nothing_leave_zero_out_one_time_in_twenty():
@@ -67,29 +111,35 @@ def test_our_table_has_every_seed_and_the_bounds():
         split: {"centre prior": {"cIoU": 0.25, "AUC": 0.5}} for split in ablation.SPLITS
     }
     table = ablation.ours(rows, bounds)
-    assert list(table.index) == [*TABLE_1, "centre prior"]
+    assert list(table.loc["test"].index) == [*TABLE_1, "centre prior"]
     a, b = sorted(
         100 * r["scores"]["unseen"]["peak"] for r in rows if r["model"] == "C"
     )
-    assert table.loc["C", ("unseen", "peak")] == f"{(a + b) / 2:.1f} ({a:.1f}, {b:.1f})"
-    assert table.loc["centre prior", ("test", "cIoU")] == "25.0"
-    assert table.loc["centre prior", ("test", "peak")] == "–"
+    assert (
+        table.loc[("unseen", "C"), ("localisation", "peak")]
+        == f"{(a + b) / 2:.1f} ({a:.1f}, {b:.1f})"
+    )
+    a, b = sorted(r["scores"]["test"]["e_geo T_geo"] for r in rows if r["model"] == "F")
+    assert (
+        table.loc[("test", "F"), ("equivariance", "e_geo")]
+        == f"{(a + b) / 2:.2f} ({a:.2f}, {b:.2f})"
+    )
+    prior = table.loc[("test", "centre prior")]
+    assert list(prior) == ["25.0", "50.0", "–", "–", "–"]
 
 
-def test_panels_hold_the_papers_scores_and_ours_by_seed():
+def test_panels_hold_scores_by_seed_and_bounds_where_there_are_any():
     rows, bound = rows_of(2), {"oracle": {"cIoU": 0.5, "AUC": 0.4}}
     found = ablation.panels(rows, dict.fromkeys(ablation.SPLITS, bound))
-    assert list(found)[:3] == [
-        ("cIoU", "paper: VGG-SS"),
-        ("cIoU", "ours: test"),
-        ("cIoU", "ours: unseen"),
+    assert list(found) == [
+        (split, score) for split in ("test", "unseen") for score in ablation.SCORES
     ]
-    models, bounds = found["AUC", "ours: unseen"]
+    models, bounds = found["unseen", "AUC"]
     expected = [100 * r["scores"]["unseen"]["AUC"] for r in rows if r["model"] == "E"]
     assert models["E"] == pytest.approx(expected) and bounds == {"oracle": 40}
-    models, bounds = found["AUC", "paper: VGG-SS"]
-    assert models["B"] == [37.21] and list(models) == list(TABLE_1)
-    assert bounds == {"centre prior": 37.43, "oracle": 49.47}
+    models, bounds = found["test", "e_app"]
+    expected = [r["scores"]["test"]["e_app"] for r in rows if r["model"] == "B"]
+    assert models["B"] == pytest.approx(expected) and not bounds
 
 
 def test_the_papers_table_marks_the_parts_of_each_model():
@@ -109,7 +159,7 @@ def test_histories_are_means_of_epochs_and_falls_those_of_a_run():
     for metrics, value in zip(means["D + mask"], expected):
         assert metrics["val_AUC"] == pytest.approx(value)
         assert metrics["below"] == pytest.approx(100 * (value - max(expected)))
-    for name, fall in ablation.falls(rows).items():
+    for name, fall in zip(TABLE_1, ablation.falls(rows).tolist(), strict=True):
         runs = [r["history"] for r in rows if r["model"] == name]
         for run, value in zip(runs, fall, strict=True):
             values = [m["val_AUC"] for m in run]

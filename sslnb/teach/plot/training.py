@@ -34,6 +34,13 @@ PANELS = {
     "val_peak": "peak on the object, val",
     "val_loss": "contrastive loss, val",
 }
+LADDER = {  # scores of table 1
+    "cIoU": "localisation:\ncIoU in %",
+    "AUC": "localisation:\nAUC in %",
+    "peak": "localisation:\npeak in %",
+    "e_app": "invariance:\nerror $e_{app}$",
+    "e_geo T_geo": "equivariance:\nerror $e_{geo}$",
+}
 BOUNDS = {"centre prior": RED, "oracle": GREEN}  # by a line's label; others are pink
 
 
@@ -175,57 +182,68 @@ def heatmap_rows(
 
 def ladder(
     panels: Mapping[tuple[str, str], tuple[Mapping[str, Sequence[float]], Mapping]],
-    added: Sequence[str],
+    paper: Mapping[str, Mapping[str, float]],
     stars: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
 ) -> Figure:
-    """Scores of the models of table 1: a row of panels per score, a column per test.
+    """Scores of the models of table 1: a row of panels per split, a column per score.
 
-    panels: {(score, test): ({model: scores of its seeds}, {bound: score})}, in per cent;
-    added: what each model has more than the one before; stars: {(score, test): {model:
-    score}} of other runs.
+    panels: {(split, score): ({model: scores of its seeds}, {bound: score})}; paper:
+    {model: {score: value}}, drawn where a score is among them; stars: {(split, score):
+    {model: score}} of other runs.
     """
-    rows = list(dict.fromkeys(score for score, _ in panels))
-    columns = len(panels) // len(rows)
-    figure, axes = grid(len(panels), columns, size=3.3, aspect=0.8)
+    columns = len(dict.fromkeys(score for _, score in panels))
+    figure, axes = grid(len(panels), columns, size=2.2, aspect=1.1)
     found: dict[str, Any] = {}
     for k, (ax, (key, (models, bounds))) in enumerate(zip(axes, panels.items())):
-        names = list(models)
+        names, (split, score) = list(models), key
         for name, seeds in models.items():
             (found["a run"],) = ax.plot([name] * len(seeds), seeds, "o", color=BLUE)
         means = [np.mean(seeds) for seeds in models.values()]
         (found["mean"],) = ax.plot(names, means, color=BLUE, lw=2)
-        for label, score in bounds.items():
-            found[label] = ax.axhline(score, ls=":", lw=2, color=BOUNDS[label])
-        for name, score in (stars or {}).get(key, {}).items():
-            (found["yours"],) = ax.plot(name, score, "*", color=ORANGE, ms=14)
-        ax.set(title=key[1] if k < columns else "", ylim=(0, 60))
-        ax.set_xticks(range(len(names)), names)
-        if k % columns == 0:
-            ax.set_ylabel(f"{key[0]} in %")
-        if k >= len(panels) - columns:
-            ax.set_xticks(
-                range(len(names)), [f"{n}\n{a}" for n, a in zip(names, added)]
-            )
-        ax.tick_params(axis="x", labelsize=8)
+        for label, bound in bounds.items():
+            found[label] = ax.axhline(bound, ls=":", lw=2, color=BOUNDS[label])
+        if all(score in paper.get(name, ()) for name in names):
+            values = [paper[name][score] for name in names]
+            (found["paper, VGG-SS"],) = ax.plot(names, values, "--", color=PINK, lw=2)
+        for name, star in (stars or {}).get(key, {}).items():
+            (found["yours"],) = ax.plot(name, star, "*", color=ORANGE, ms=14)
+        ax.set(title=LADDER.get(score, score) if k < columns else "")
+        ax.set_ylabel(split if k % columns == 0 else "")
         seaborn.despine(ax=ax)
+    for k in range(columns):  # a column has one scale
+        top = max(ax.get_ylim()[1] for ax in axes[k::columns])
+        for ax in axes[k::columns]:
+            ax.set_ylim(0, 1.05 * top)
     figure.legend(
         found.values(), found, loc="outside lower center", ncols=6, frameon=False
     )
     return figure
 
 
-def intervals(ax: Axes, names: Sequence[str], values, margins, title: str = "") -> Axes:
-    """Values with their intervals, one below the other; filled where zero is outside."""
+def intervals(
+    ax: Axes,
+    names: Sequence[str],
+    values,
+    margins,
+    title: str = "",
+    better: Sequence[bool] | None = None,
+) -> Axes:
+    """Values with their intervals, one below the other; filled where zero is outside.
+
+    better: where False, a filled one is a red square.
+    """
     for y, (value, margin) in enumerate(zip(values, margins)):
-        color = BLUE if abs(value) > margin else SKY
+        worse = better is not None and not better[y]
+        sure = abs(value) > margin
+        color = SKY if not sure else RED if worse else BLUE
         ax.errorbar(
             value,
             y,
             xerr=margin,
-            fmt="o",
+            fmt="s" if sure and worse else "o",
             color=color,
             lw=2,
-            mfc=color if abs(value) > margin else "white",
+            mfc=color if sure else "white",
         )
     ax.axvline(0, color="black", lw=1)
     ax.set_yticks(range(len(names)), names)
@@ -234,23 +252,38 @@ def intervals(ax: Axes, names: Sequence[str], values, margins, title: str = "") 
     return ax
 
 
-def effects(found: Sequence, scores: Sequence[str], steps: Sequence[str]) -> Figure:
+def effects(found: Sequence, steps: Sequence[str]) -> Figure:
     """Steps of table 1 with their intervals: a row of panels per split, one per score.
 
-    found: of ablation.effects; steps: what each adds, from top to bottom.
+    found: of ablation.effects; steps: what each adds, from top to bottom. Errors have
+    their axis reversed, so that better is on the right in each panel.
     """
     splits = list(dict.fromkeys(effect.split for effect in found))
-    count = len(splits) * len(scores)
-    figure, axes = grid(count, len(scores), size=3.3, aspect=0.72)
-    widest = 1.05 * max(abs(e.value) + e.margin for e in found if e.score in scores)
-    last = count - len(scores)  # where the last row begins
+    scores = list(dict.fromkeys(effect.score for effect in found))
+    columns = len(scores)
+    figure, axes = grid(len(splits) * columns, columns, size=2.2, aspect=1.1)
     for k, ax in enumerate(axes):
-        split, score = splits[k // len(scores)], scores[k % len(scores)]
+        split, score = splits[k // columns], scores[k % columns]
         drawn = [e for e in found if (e.split, e.score) == (split, score)]
-        names = steps if k % len(scores) == 0 else [""] * len(steps)
+        names = steps if k % columns == 0 else [""] * len(steps)
         values, margins = [e.value for e in drawn], [e.margin for e in drawn]
-        intervals(ax, names, values, margins, f"{score} on {split}")
-        ax.set(xlim=(-widest, widest), xlabel="points gained" if k >= last else "")
+        better = [e.better for e in drawn]
+        title = LADDER.get(score, score) if k < columns else ""
+        intervals(ax, names, values, margins, title, better)
+        ends = [
+            e.value + sign * e.margin
+            for e in found
+            if e.score == score
+            for sign in (-1, 1)
+        ]
+        low, high = min(0, *ends), max(0, *ends)
+        room = 0.08 * (high - low)
+        error = drawn[0].better == (drawn[0].value < 0)  # lower is better
+        limits = low - room, high + room
+        ax.set_xlim(*(limits[::-1] if error else limits))
+        ax.set_ylabel(split if k % columns == 0 else "")
+        if k >= len(axes) - columns:
+            ax.set_xlabel("change of error" if error else "points")
     return figure
 
 
