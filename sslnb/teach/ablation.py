@@ -49,6 +49,11 @@ PUBLISHED = {
 }
 STEPS = tuple(f"{a}→{b}" for a, b in zip("ABCDE", "BCDEF"))  # one part more each
 WHOLE = "A→F"  # all of them
+PURPOSES = {  # what a step adds, and what that is made for (section 3.3)
+    "A→B": ("T_{app}", "invariance"),
+    "B→C": ("T_{geo}", "equivariance"),
+    "E→F": ("L_{geo}", "equivariance"),
+}
 
 
 def short(score: str) -> str:
@@ -165,6 +170,24 @@ def outstanding(found: Sequence[Effect]) -> list[list[str]]:
             row.append("; ".join(words) or "–")
         table.append(row)
     return table
+
+
+def purposes(found: Sequence[Effect]) -> str:
+    """Whether parts improve what they are made for: a list in Markdown."""
+    lines = []
+    for step, (part, kind) in PURPOSES.items():
+        mine = [e for e in found if e.step == step and e.score in KINDS[kind]]
+        better = [f"`{e.split}`" for e in mine if e.resolved and e.better]
+        worse = [f"`{e.split}`" for e in mine if e.resolved and not e.better]
+        says = [
+            f"{word} on {' and '.join(splits)}"
+            for word, splits in (("**better**", better), ("**worse**", worse))
+            if splits
+        ]
+        verdict = ", ".join(says) or "**not to be told from noise**"
+        changes = "; ".join(map(str, mine))
+        lines.append(f"- ${part}$ ({step}) is made for {kind}: {verdict} ({changes}).")
+    return "\n".join(lines)
 
 
 def half_width(percent: float, clips: int) -> float:

@@ -18,6 +18,7 @@ from sslnb.data.clips import Clips
 from sslnb.localise.intervals import mean_scores
 from sslnb.losses import contrastive_loss
 from sslnb.model import PRESETS, SoundLocaliser
+from sslnb.teach.ablation import by_seed
 from sslnb.training.recipe import TABLE_1, TrainConfig
 
 
@@ -221,19 +222,9 @@ def under_appearance(
 def by_model(rows: Sequence[Mapping], split: str) -> dict[str, list[float]]:
     """{model of table 1: its e_app on a split, one a seed}, A to F.
 
-    rows: of data/table_1.jsonl, one a training. Only seeds count that all six models
-    were trained from; ValueError where there is none.
+    rows: of data/table_1.jsonl, one a training, as `ablation.by_seed` takes them.
     """
-    found: dict[str, dict[int, float]] = {name: {} for name in TABLE_1}
-    for row in rows:
-        found[row["model"]][row["seed"]] = row["scores"][split]["e_app"]
-    seeds = sorted(set.intersection(*(set(runs) for runs in found.values())))
-    if not seeds:
-        raise ValueError(
-            f"no seed that all of {', '.join(found)} were trained from: "
-            "run sslnb bench table_1"
-        )
-    return {name: [runs[seed] for seed in seeds] for name, runs in found.items()}
+    return dict(zip(TABLE_1, by_seed(rows, split, "e_app").tolist()))
 
 
 def first_step(models: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

@@ -11,6 +11,7 @@ from .checkpoint import load_state as load_state
 from .checkpoint import save_state as save_state
 from .checkpoint import set_aside as set_aside
 from .checkpoint import states as states
+from .clips import heard_in as heard_in
 from .clips import load_training as load_training
 from .feed import Feed as Feed
 from .loop import train as train

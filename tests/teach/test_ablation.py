@@ -82,6 +82,24 @@ def test_what_stands_out_is_told_by_step_and_kind():
     assert all(row[1:] == ["–"] * 3 for row in table[1:5])
 
 
+def test_parts_are_judged_by_what_they_are_made_for():
+    effect, geo = ablation.Effect, "e_geo T_geo"
+    found = [
+        effect("test", "e_app", "A→B", -0.5, 0.1),
+        effect("unseen", "e_app", "A→B", -0.5, 0.6),
+        effect("test", geo, "A→B", 0.5, 0.1),  # not what T_app is made for
+        effect("test", geo, "B→C", -0.5, 0.1),
+        effect("unseen", geo, "B→C", 0.5, 0.1),
+        effect("test", geo, "E→F", 0.01, 0.1),
+        effect("test", "AUC", "E→F", 9.0, 0.1),
+    ]
+    app, geo, loss = ablation.purposes(found).splitlines()
+    assert "invariance: **better** on `test` (e_app on `test` −0.50 ± 0.10; " in app
+    assert "equivariance: **better** on `test`, **worse** on `unseen` (" in geo
+    assert loss.startswith("- $L_{geo}$ (E→F) is made for equivariance: **not to be")
+    assert loss.endswith("(e_geo on `test` +0.01 ± 0.10).")
+
+
 def test_a_model_is_measured_as_the_rows_are():
     model, clips = SoundLocaliser.from_preset("laptop"), load_scenes("test", 4)
     found, row = ablation.measured(model, clips), table_1.measured(model, clips)
