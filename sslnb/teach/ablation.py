@@ -299,3 +299,43 @@ def runs_in(folder: str | Path) -> dict[str, Path]:
         if model != name:
             raise ValueError(f"{path.parent} is of model {model}, not of {name}")
     return {name: found[name].parent for name in sorted(found)}
+
+
+def history_in(folder: Path) -> list[dict]:
+    """The metrics of every epoch of the run in a folder, before it was resumed too."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def by_clips(rows: Sequence[Mapping], models: str = "AF") -> pd.DataFrame:
+    """A row a run of some models: model, clips, seed, and AUC on SPLITS in per cent.
+
+    rows: also of runs on fewer clips, data/efficiency.jsonl. Only seeds count from which
+    these models were trained on every number of clips.
+    """
+    table = pd.DataFrame(
+        [
+            {key: row[key] for key in ("model", "clips", "seed")}
+            | {split: 100 * row["scores"][split]["AUC"] for split in SPLITS}
+            for row in sorted(rows, key=lambda row: row["model"])
+            if row["model"] in models
+        ]
+    )
+    each = table.groupby("seed").size()
+    return table[table["seed"].map(each) == each.max()].reset_index(drop=True)
+
+
+def by_clips_text(table: pd.DataFrame) -> str:
+    """A sentence, in Markdown: what the fewest clips cost each model (see `by_clips`)."""
+    means = table.groupby(["model", "clips"]).mean(numeric_only=True)
+    few, many = table["clips"].min(), table["clips"].max()
+    parts = [
+        f"{name} from {means.loc[(name, many), split]:.1f} to "
+        f"{means.loc[(name, few), split]:.1f} on `{split}`"
+        for name in dict.fromkeys(table["model"])
+        for split in SPLITS
+    ]
+    return (
+        f"**Answer.** With {few:,} clips in place of {many:,}, AUC goes with model "
+        f"{'; '.join(parts)} (means of {table['seed'].nunique()} seeds)."
+    )

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import table_1
 from sslnb.data import load_scenes
+from sslnb.files import CHECKPOINT
 from sslnb.model import SoundLocaliser
 from sslnb.teach import ablation
 from sslnb.training.recipe import TABLE_1
@@ -201,3 +202,25 @@ def test_runs_are_found_by_their_folders_and_must_be_what_they_say(tmp_path):
     (tmp_path / "x").rename(tmp_path / "D")
     with pytest.raises(ValueError, match="D is of model B, not of D"):
         ablation.runs_in(tmp_path)
+
+
+def test_runs_on_fewer_clips_count_from_the_seeds_that_all_numbers_have():
+    values = {("A", 500): (0.3, 0.5, 0.9), ("F", 500): (0.4, 0.6, 0.9)}
+    values |= {("A", 125): (0.1, 0.3), ("F", 125): (0.3, 0.5), ("B", 500): (0.0,)}
+    rows = [
+        {"model": name, "clips": clips, "seed": seed}
+        | {"scores": {split: {"AUC": x} for split in ablation.SPLITS}}
+        for (name, clips), seeds in values.items()
+        for seed, x in enumerate(seeds)
+    ]
+    table = ablation.by_clips(rows)
+    assert set(table["model"]) == {"A", "F"} and set(table["seed"]) == {0, 1}
+    text = ablation.by_clips_text(table)
+    assert "With 125 clips in place of 500" in text and "of 2 seeds" in text
+    assert "A from 40.0 to 20.0 on `test`" in text
+    assert "F from 50.0 to 40.0 on `unseen`" in text
+
+
+def test_a_history_is_that_of_every_epoch_of_the_run():
+    history = ablation.history_in(CHECKPOINT)
+    assert [metrics["epoch"] for metrics in history] == list(range(1, 13))

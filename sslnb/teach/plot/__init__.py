@@ -49,6 +49,7 @@ from sslnb.teach.plot.base import (
     show_spectrogram,
     table,
     to_pixels,
+    update,
 )
 from sslnb.teach.plot.data import (
     against_chance,

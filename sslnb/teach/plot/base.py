@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
 import torch
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
@@ -47,6 +47,12 @@ seaborn.set_theme(
 def show(figure: Figure, alt: str) -> None:
     """Display a figure with its alternative text, and close it."""
     display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
+
+
+def update(live: DisplayHandle, figure: Figure, alt: str) -> None:
+    """Let a display that is there already show a figure, and close it."""
+    live.update(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
 
