@@ -6,9 +6,9 @@
 
 Model F in the regime of few clips, seen often, at several λ_geo; then again with one
 thing changed: depth (and so the receptive field), image size, angle, number of
-clips, without the loss and with λ_geo 20. Adds a line a run to data/equivariance.jsonl, in the form of data/table_1.jsonl.
-The usual model with λ_geo 0 and 2 is in table 1 already, as E and F. Draws the README's
-figure of all of them, data/equivariance.svg.
+clips, without the loss and with λ_geo 20. Adds a line a run to data/equivariance.jsonl,
+in the form of data/table_1.jsonl. The usual model with λ_geo 0 and 2 is in table 1
+already, as E and F. Draws the README's figure of λ_geo, data/equivariance.svg.
 """
 
 import argparse
@@ -17,10 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 from benchmarks.ledger import ROOT
-from benchmarks.table_1 import add_row
+from benchmarks.table_1 import add_row, save
 from sslnb.files import DATA
 from sslnb.model import PRESETS
 from sslnb.teach import plot
@@ -79,12 +77,10 @@ def run(name: str, weight: float, seed: int):
 def draw(path: Path):
     """e(T_geo) and AUC over λ_geo, as an SVG that is the same whenever it is drawn."""
     tried = trial()
-    usual = tried[tried["variant"] == USUAL]
-    measures = {"e_geo T_geo": "equivariance error e($T_{geo}$)", "AUC": "AUC"}
-    with plt.rc_context({"svg.hashsalt": path.name}):
-        figure = plot.over_setting(usual, "weight", "split", measures, "$λ_{geo}$")
-        figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    usual = tried[tried["variant"] == USUAL].assign(AUC=100 * tried["AUC"])
+    measures = {"e_geo T_geo": "equivariance: error $e_{geo}$", "AUC": "AUC in %"}
+    figure = plot.over_setting(usual, "weight", "split", measures, "$λ_{geo}$")
+    save(figure, path)
 
 
 if __name__ == "__main__":

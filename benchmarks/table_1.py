@@ -7,7 +7,7 @@
 Adds a line for each model and seed to data/table_1.jsonl, which notebooks show: on each
 split the scores, e_app and e_geo (sslnb/consistency.py), and the metrics of every epoch
 (figure 6). Runs on fewer clips, as often seen, have theirs in data/efficiency.jsonl. What
-has a line is not trained again.
+has a line is not trained again. Draws the README's figure, data/table_1.svg.
 """
 
 import argparse
@@ -18,7 +18,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from benchmarks.ledger import ROOT, machine, rows
@@ -27,12 +29,14 @@ from sslnb.consistency import equivariance, invariance
 from sslnb.data import Clips, load_scenes
 from sslnb.files import DATA
 from sslnb.model import PRESETS, SoundLocaliser
+from sslnb.teach import ablation, plot
 from sslnb.training.checkpoint import states
 from sslnb.training.clips import heard_in, load_training
 from sslnb.training.loop import train
 from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
 TABLE = DATA / "table_1.jsonl"
+FIGURE = DATA / "table_1.svg"
 EFFICIENCY = DATA / "efficiency.jsonl"
 RUNS = ROOT / "runs" / "table_1"
 ALL = REGIMES["clips"]["clips"]
@@ -61,6 +65,27 @@ def main():
         if count != ALL:
             table, folder = EFFICIENCY, f"{folder}-{count}"
         add_row(table, options.out / folder, config, count)
+    draw(FIGURE)
+
+
+def draw(path: Path):
+    """AUC, e_app and e_geo of A to F, as an SVG that is the same whenever it is drawn."""
+    measures = {
+        "AUC": "localisation: AUC in %",
+        "e_app": "invariance: error $e_{app}$",
+        "e_geo T_geo": "equivariance: error $e_{geo}$",
+    }
+    found = ablation.runs(rows(TABLE))
+    names = [f"{model}\n{added}" for model, added in zip(TABLE_1, ablation.ADDED)]
+    found["model"] = found["model"].map(dict(zip(TABLE_1, names)))
+    save(plot.over_setting(found, "model", "split", measures, "model"), path)
+
+
+def save(figure: Figure, path: Path):
+    """The figure as an SVG without its date and with names that do not change."""
+    with plt.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def add_row(table: Path, folder: Path, config: TrainConfig, count: int, **facts: Any):
@@ -117,6 +142,7 @@ def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
     responses = localise.respond_to(model, clips)
     found = localise.score(responses, clips)
     found["mask IoU"] = localise.ciou(responses, clips.masks).mean().item()
+    found["deviation"] = responses.flatten(1).std(1).mean().item()  # over the cells
     found["e_app"] = invariance(model, clips).error
     for name, change in equivariance(model, clips).items():
         found[f"e_geo {name}"] = change.error

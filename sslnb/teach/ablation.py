@@ -116,6 +116,19 @@ def by_seed(rows: Sequence[Mapping], split: str, score: str) -> Tensor:
     )
 
 
+def runs(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """A row for each run and split: model, split, and its scores as in `by_seed`."""
+    return pd.DataFrame(
+        [
+            {"model": name, "split": split}
+            | {score: by_seed(rows, split, score)[k, s].item() for score in SCORES}
+            for split in SPLITS
+            for k, name in enumerate(TABLE_1)
+            for s in range(len(seeds_of_all(rows)))
+        ]
+    )
+
+
 def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
     """What a row has of a model on the clips of a split: SCORES, in the same units."""
     found = localise.score(localise.respond_to(model, clips), clips)

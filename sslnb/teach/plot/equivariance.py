@@ -380,7 +380,8 @@ def over_setting(
             line = [values.index(value) for value in means.index]
             ax.plot(line, means, color=color, label=str(key))
         ax.set(title=title, xlabel=label, ylim=(0, None))
-        ax.set_xticks(range(len(values)), [f"{value:,g}" for value in values])
+        names = [v if isinstance(v, str) else f"{v:,g}" for v in values]
+        ax.set_xticks(range(len(values)), names)
     axes[0, 0].legend(fontsize=9)
     return figure
 
