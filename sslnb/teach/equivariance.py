@@ -24,6 +24,7 @@ DIGITS = {"L_geo": 4, "standard deviation": 3, "T_geo": 2, "AUC": 3}
 USUAL = "as usual"  # the variant of benchmarks/equivariance.py that changes nothing
 GAINS = {  # name -> (column, factor, digits), as they are told
     "e(T_geo)": ("e_geo T_geo", 1, 2),
+    "the maps' deviation": ("deviation", 1, 3),
     "AUC": ("AUC", 100, 1),
     "peaks on the object": ("peak", 100, 1),
 }
@@ -197,8 +198,8 @@ def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
     means = trial[trial["split"] == "unseen"].groupby("weight").mean(numeric_only=True)
     lowest, best = means["e_geo T_geo"].idxmin(), means["AUC"].idxmax()
     return (
-        f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (points of per "
-        "cent, but for e; 95 % intervals over seeds; bold where zero is outside). Of all "
+        f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (AUC and peaks "
+        "in points; 95 % intervals over seeds; bold where zero is outside). Of all "
         f"λ, {lowest:g} has the lowest e(T_geo) on `unseen`, and {best:g} the highest AUC."
     )
 
