@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import ledger, table_1
+from benchmarks import equivariance, ledger, table_1
 from sslnb.cli import app
 from sslnb.files import CHECKPOINT
+from sslnb.teach.equivariance import USUAL
 from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -257,6 +258,48 @@ def test_table_1_is_of_three_seeds_of_each_model_with_the_settings_as_they_stand
             scores = row["scores"][split]
             assert all(0 < scores[key] < 1 for key in table_1.KEPT)
             assert all(0 < scores[key] < 4 for key in ("e_app", "e_geo T_geo"))
+
+
+def test_runs_on_fewer_clips_and_of_the_fair_trial_are_those_of_their_grids():
+    few = ledger.rows(table_1.EFFICIENCY)
+    runs = sorted((row["model"], row["clips"], row["seed"]) for row in few)
+    assert runs == sorted(product("AF", (125,), (0, 1)))
+    grid = []
+    for name in equivariance.VARIANTS:
+        weights, seeds = equivariance.GRID[name == USUAL]
+        grid += product([name], weights, seeds)
+    tried = ledger.rows(equivariance.TABLE)
+    assert sorted(grid) == sorted(
+        (row["variant"], row["config"]["geo_weight"], row["seed"]) for row in tried
+    )
+    for row in tried:
+        _, changes, count = equivariance.VARIANTS[row["variant"]]
+        assert row["clips"] == count and changes.items() <= row["config"].items()
+
+
+@pytest.mark.parametrize("benchmark", [table_1, equivariance])
+def test_the_readmes_figures_are_drawn_of_the_rows(benchmark, tmp_path):
+    benchmark.draw(tmp_path / benchmark.FIGURE.name)
+    drawn = (tmp_path / benchmark.FIGURE.name).read_text(encoding="utf-8")
+    assert drawn == text_of(benchmark.FIGURE)
+    assert f"](data/{benchmark.FIGURE.name})" in text_of(ROOT / "README.md")
+
+
+def test_what_the_readme_says_of_table_1_follows_from_its_rows():
+    rows, told = ledger.rows(table_1.TABLE), text_of(ROOT / "README.md")
+    told = " ".join(told.split())
+
+    def mean(split, score, name):
+        runs = [r["scores"][split][score] for r in rows if r["model"] == name]
+        return sum(runs) / len(runs)
+
+    for split, score, one, two, unit, digits in (
+        ("test", "e_app", "A", "B", 1, 2),
+        ("test", "e_geo T_geo", "B", "C", 1, 2),
+        ("unseen", "AUC", "A", "F", 100, 1),
+    ):
+        first, last = (unit * mean(split, score, name) for name in (one, two))
+        assert f"from {first:.{digits}f} to {last:.{digits}f}" in told, (score, told)
 
 
 def test_the_shipped_checkpoint_is_of_the_settings_as_they_stand():
