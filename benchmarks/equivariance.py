@@ -75,10 +75,14 @@ def run(name: str, weight: float, seed: int):
 
 
 def draw(path: Path):
-    """e(T_geo) and AUC over λ_geo, as an SVG that is the same whenever it is drawn."""
+    """AUC, e_app and e_geo over λ_geo, as an SVG that is the same whenever it is drawn."""
     tried = trial()
     usual = tried[tried["variant"] == USUAL].assign(AUC=100 * tried["AUC"])
-    measures = {"e_geo T_geo": "equivariance: error $e_{geo}$", "AUC": "AUC in %"}
+    measures = {
+        "AUC": "localisation: AUC in %",
+        "e_app": "invariance: error $e_{app}$",
+        "e_geo T_geo": "equivariance: error $e_{geo}$",
+    }
     figure = plot.over_setting(usual, "weight", "split", measures, "$λ_{geo}$")
     save(figure, path)
 
