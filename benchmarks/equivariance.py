@@ -1,6 +1,6 @@
 """A fair trial of L_geo: what it brings, by its weight and by what else may matter.
 
-    sslnb bench equivariance                      # two CPU cores: two hours
+    sslnb bench equivariance                      # two CPU cores: an hour
     sslnb bench equivariance --variants "64 pixels" --geo-weights 0 20 --seeds 0 1
     sslnb bench equivariance --variants             # draw only
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ledger import ROOT
-from benchmarks.table_1 import add_row, save
+from benchmarks.table_1 import MEASURES, add_row, save
 from sslnb.files import DATA
 from sslnb.model import PRESETS
 from sslnb.teach import plot
@@ -28,8 +28,6 @@ from sslnb.training.recipe import RECIPES, REGIMES, TrainConfig
 TABLE = DATA / "equivariance.jsonl"
 FIGURE = DATA / "equivariance.svg"
 RUNS = ROOT / "runs" / "equivariance"
-# (λ_geo, seeds) of the variants, and of the usual model
-GRID = (((0.0, 20.0), (0,)), ((20.0, 100.0), (0, 1)))
 COUNT, EPOCHS = REGIMES["clips"]["clips"], REGIMES["clips"]["epochs"]
 # What is changed: of the model, of the training; and how many clips. A run has as many
 # steps as ever.
@@ -40,6 +38,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "angles up to 90°": ({}, {"rotation": 90.0}, COUNT),
     "2,000 clips": ({}, {"epochs": EPOCHS // 4}, 4 * COUNT),
 }
+# λ_geo and seeds of each
+GRID: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
+    **dict.fromkeys(VARIANTS, ((0.0, 20.0), (0,))),
+    USUAL: ((20.0, 100.0), (0, 1)),
+}
 
 
 def main():
@@ -49,7 +52,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+")
     options = parser.parse_args()
     for name in options.variants:
-        weights, seeds = GRID[name == USUAL]
+        weights, seeds = GRID[name]
         for seed, weight in product(
             options.seeds or seeds, options.geo_weights or weights
         ):
@@ -78,12 +81,7 @@ def draw(path: Path):
     """AUC, e_app and e_geo over λ_geo, as an SVG that is the same whenever it is drawn."""
     tried = trial()
     usual = tried[tried["variant"] == USUAL].assign(AUC=100 * tried["AUC"])
-    measures = {
-        "AUC": "localisation: AUC in %",
-        "e_app": "invariance: error $e_{app}$",
-        "e_geo T_geo": "equivariance: error $e_{geo}$",
-    }
-    figure = plot.over_setting(usual, "weight", "split", measures, "$λ_{geo}$")
+    figure = plot.over_setting(usual, "weight", "split", MEASURES, "$λ_{geo}$")
     save(figure, path)
 
 

@@ -2,7 +2,7 @@
 
     sslnb bench table_1                 # two CPU cores: twenty minutes a seed
     sslnb bench table_1 --seeds 0 1 2
-    sslnb bench table_1 --models A F --seeds 0 1 --clips 125 250    # data efficiency
+    sslnb bench table_1 --models A F --seeds 0 1 --clips 125    # data efficiency
 
 Adds a line for each model and seed to data/table_1.jsonl, which notebooks show: on each
 split the scores, e_app and e_geo (sslnb/consistency.py), and the metrics of every epoch
@@ -24,8 +24,6 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from benchmarks.ledger import ROOT, machine, rows
-from sslnb import localise
-from sslnb.consistency import equivariance, invariance
 from sslnb.data import Clips, load_scenes
 from sslnb.files import DATA
 from sslnb.model import PRESETS, SoundLocaliser
@@ -42,7 +40,11 @@ RUNS = ROOT / "runs" / "table_1"
 ALL = REGIMES["clips"]["clips"]
 SCORED = 300  # scenes of each split, as in notebook 06
 SPLITS = ("test", "unseen", "open", "wild")
-KEPT = ("cIoU", "AUC", "pointing", "peak")
+MEASURES = {  # of the README's figures: column -> title
+    "AUC": "localisation: AUC in %",
+    "e_app": "invariance: error $e_{app}$",
+    "e_geo T_geo": "equivariance: error $e_{geo}$",
+}
 
 
 def main():
@@ -70,15 +72,10 @@ def main():
 
 def draw(path: Path):
     """AUC, e_app and e_geo of A to F, as an SVG that is the same whenever it is drawn."""
-    measures = {
-        "AUC": "localisation: AUC in %",
-        "e_app": "invariance: error $e_{app}$",
-        "e_geo T_geo": "equivariance: error $e_{geo}$",
-    }
     found = ablation.runs(rows(TABLE))
     names = [f"{model}\n{added}" for model, added in zip(TABLE_1, ablation.ADDED)]
     found["model"] = found["model"].map(dict(zip(TABLE_1, names)))
-    save(plot.over_setting(found, "model", "split", measures, "model"), path)
+    save(plot.over_setting(found, "model", "split", MEASURES, "model"), path)
 
 
 def save(figure: Figure, path: Path):
@@ -138,14 +135,8 @@ def scored(split: str, regime: str, size: int = 96) -> Clips:
 
 
 def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
-    """Localisation, and how far maps are from invariance and equivariance."""
-    responses = localise.respond_to(model, clips)
-    found = localise.score(responses, clips)
-    found["mask IoU"] = localise.ciou(responses, clips.masks).mean().item()
-    found["deviation"] = responses.flatten(1).std(1).mean().item()  # over the cells
-    found["e_app"] = invariance(model, clips).error
-    for name, change in equivariance(model, clips).items():
-        found[f"e_geo {name}"] = change.error
+    """What a row has of a model on the clips of a split, rounded."""
+    found = ablation.measured(model, clips)
     return {key: round(value, 4) for key, value in found.items()}
 
 

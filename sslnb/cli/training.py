@@ -10,7 +10,7 @@ from cyclopts.types import PositiveInt
 
 from sslnb.cli.errors import in_one_line
 from sslnb.cli.options import Device, Flag, Listed, Progress, SkipDamaged, bar
-from sslnb.training.recipe import REGIMES, VAL_CLIPS, TrainConfig
+from sslnb.training.recipe import VAL_CLIPS, TrainConfig
 
 GROUP = Group("Training (notebook 05)", sort_key=3)
 DATA = Group("Data", sort_key=1)
@@ -104,7 +104,7 @@ def train(
             root=root,
             listed=listed,
             skip_damaged=skip_damaged,
-            scenes=scenes or REGIMES[config.regime]["clips"],
+            scenes=scenes,
             regime=config.regime,
             val_clips=val_clips,
         )

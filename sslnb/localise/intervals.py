@@ -152,9 +152,9 @@ def paired_differences(
 def crossed(groups: ArrayLike | None, clips: int) -> list[np.ndarray]:
     """Numbers (N,) of the groups, from 0, in each factor that is to be resampled.
 
-    groups: labels (N,) or (G, N); None: each clip is a group. A factor that lies within a coarser one, as
-    photographs do that have one recording each, is left out: drawing the coarser one
-    draws it too. ValueError where there are not N labels.
+    groups: labels (N,) or (G, N); None: each clip is a group. A factor that lies within
+    a coarser one, as photographs do that have one recording each, is left out: drawing
+    the coarser one draws it too. ValueError where there are not N labels.
     """
     if groups is None:
         return [np.arange(clips)]

@@ -79,8 +79,8 @@ def listening_test(
     Another class's sound is that of a clip of another label, `draws` of them for each
     image, whose scores are averaged. All are scored against the ground truth of the
     fitting sound. Intervals are by photograph and recording where the clips know them,
-    by source video where they share one (`Clips.groups`), else by clip. ValueError where a label or boxes are not known, or
-    all clips are of one class.
+    by source video where they share one (`Clips.groups`), else by clip. ValueError where
+    a label or boxes are not known, or all clips are of one class.
     """
     others = other_class(clips.labels, draws, seed)  # (draws, N)
     truth = truth_of(clips)  # (N, 224, 224)

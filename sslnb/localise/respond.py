@@ -37,7 +37,12 @@ from sslnb.localise.listening import other_class
 from sslnb.model import ModelConfig, SoundLocaliser
 
 THREADS = min(8, os.cpu_count() or 1)  # that read and decode files
+Play = Callable[[Clip, AudioConfig], Tensor]  # gives the wave (samples,) for a clip
 SPARES = 4  # other sounds that are tried for an image, where damaged ones are left out
+
+
+def _play_own(clip: Clip, audio: AudioConfig) -> Tensor:
+    return load_audio(clip.audio, audio)
 
 
 def map_folder(
@@ -61,7 +66,7 @@ def map_folder(
     out = Path(out)
     folder = open_folder(root, annotations, names=listed)
     print(folder.describe())
-    play: Callable | None = None
+    play: Play = _play_own
     if sound == "another":
         paths, whose = other_sounds(folder.clips, SPARES if skip_damaged else 1, seed)
         play = partial(_play_first, paths)
@@ -115,10 +120,6 @@ def other_sounds(
     }, whose
 
 
-def _play_own(clip: Clip, audio: AudioConfig) -> Tensor:
-    return load_audio(clip.audio, audio)
-
-
 def _play_nothing(clip: Clip, audio: AudioConfig) -> Tensor:
     return torch.zeros(audio.samples)
 
@@ -138,7 +139,7 @@ def respond_to_clips(
     batch: int = 16,
     skip_damaged: bool = False,
     progress: Callable = lambda clips: clips,
-    play: Callable[[Clip, AudioConfig], Tensor] | None = None,
+    play: Play = _play_own,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Response maps of clips, each image with its own sound, or with what `play` gives.
 
@@ -169,7 +170,7 @@ def read_batches(
     batch: int = 16,
     damaged: dict[str, str] | None = None,
     progress: Callable = lambda clips: clips,
-    play: Callable[[Clip, AudioConfig], Tensor] | None = None,
+    play: Play = _play_own,
 ) -> Iterator[tuple[tuple[Clip, ...], Tensor, Tensor]]:
     """Batches of clips, as a model of `config` takes them.
 
@@ -178,7 +179,7 @@ def read_batches(
     read; if it is None, ValueError names the first of them. `progress` wraps the
     iterator of clips. `play` gives a clip's wave (samples,), by default its own sound.
     """
-    read = iter(progress(_read_ahead(config, clips, 2 * batch, play or _play_own)))
+    read = iter(progress(_read_ahead(config, clips, 2 * batch, play)))
     while several := list(islice(read, batch)):
         intact = []
         for clip, inputs in several:

@@ -104,12 +104,16 @@ def complete(rows: Sequence[Mapping]) -> dict[str, list[Mapping]]:
     return {name: [found[name, k] for k in seeds_of_all(rows)] for name in TABLE_1}
 
 
+def unit(score: str) -> int:
+    """What a row's score is multiplied by to be told: to per cent, but for errors."""
+    return 1 if score in ERRORS else 100
+
+
 def by_seed(rows: Sequence[Mapping], split: str, score: str) -> Tensor:
     """Scores (6, S) of the models A to F, each trained from S seeds; per cent, or errors."""
-    unit = 1 if score in ERRORS else 100
     return torch.tensor(
         [
-            [unit * row["scores"][split][score] for row in runs]
+            [unit(score) * row["scores"][split][score] for row in runs]
             for runs in complete(rows).values()
         ],
         dtype=torch.double,
@@ -121,20 +125,29 @@ def runs(rows: Sequence[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"model": name, "split": split}
-            | {score: by_seed(rows, split, score)[k, s].item() for score in SCORES}
+            | {score: unit(score) * row["scores"][split][score] for score in SCORES}
             for split in SPLITS
-            for k, name in enumerate(TABLE_1)
-            for s in range(len(seeds_of_all(rows)))
+            for name, group in complete(rows).items()
+            for row in group
         ]
     )
 
 
 def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
-    """What a row has of a model on the clips of a split: SCORES, in the same units."""
-    found = localise.score(localise.respond_to(model, clips), clips)
+    """What a row has of a model on the clips of a split, as in the row.
+
+    Localisation ("mask IoU" is that of the upper half of the map and the object's
+    visible pixels), "deviation" of the maps over their cells, e_app, and e_geo of each
+    transform.
+    """
+    responses = localise.respond_to(model, clips)
+    found = localise.score(responses, clips)
+    if clips.masks is not None:
+        found["mask IoU"] = localise.ciou(responses, clips.masks).mean().item()
+    found["deviation"] = responses.flatten(1).std(1).mean().item()
     found["e_app"] = consistency.invariance(model, clips).error
-    found["e_geo T_geo"] = consistency.equivariance(model, clips)["T_geo"].error
-    return {s: found[s] * (1 if s in ERRORS else 100) for s in SCORES}
+    changes = consistency.equivariance(model, clips)
+    return found | {f"e_geo {name}": change.error for name, change in changes.items()}
 
 
 def step_errors(scores: Tensor) -> Tensor:

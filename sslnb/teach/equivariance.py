@@ -34,16 +34,9 @@ PAPER = {  # cIoU and AUC in the paper's table 1, as printed
 }
 
 
-def transform(
-    count: int,
-    side: float = 1.0,
-    x: float = 0.0,
-    y: float = 0.0,
-    degrees: float = 0.0,
-    flip: float = 1.0,
-) -> Tensor:
-    """`augment.fixed_affine` for all of `count` images: theta (count, 2, 3)."""
-    return augment.fixed_affine(side, x, y, degrees, flip).expand(count, 2, 3)
+def transform(count: int, **given: float) -> Tensor:
+    """`augment.fixed_affine(**given)` for all of `count` images: theta (count, 2, 3)."""
+    return augment.fixed_affine(**given).expand(count, 2, 3)
 
 
 def localiser(

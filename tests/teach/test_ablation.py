@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import table_1
+from sslnb import consistency, localise
 from sslnb.data import load_scenes
 from sslnb.files import CHECKPOINT
 from sslnb.model import SoundLocaliser
@@ -104,9 +105,21 @@ def test_parts_are_judged_by_what_they_are_made_for():
 def test_a_model_is_measured_as_the_rows_are():
     model, clips = SoundLocaliser.from_preset("laptop"), load_scenes("test", 4)
     found, row = ablation.measured(model, clips), table_1.measured(model, clips)
+    assert found.keys() == row.keys() >= {*ablation.SCORES, "e_geo flip"}
+    for score in found:
+        assert found[score] == pytest.approx(row[score], abs=0.00006)
+    maps = localise.respond_to(model, clips)
+    halves = localise.median_mask(maps)
+    overlaps = [
+        (half & mask).sum().item() / (half | mask).sum().item()
+        for half, mask in zip(halves, clips.masks)
+    ]
+    assert found["mask IoU"] == pytest.approx(statistics.mean(overlaps), abs=1e-6)
+    spreads = [statistics.stdev(each.flatten().tolist()) for each in maps]
+    assert found["deviation"] == pytest.approx(statistics.mean(spreads), rel=1e-4)
+    assert found["e_app"] == consistency.invariance(model, clips).error
     for score in ablation.SCORES:
-        unit = 1 if score in ablation.ERRORS else 100
-        assert found[score] == pytest.approx(unit * row[score], abs=0.006)
+        assert ablation.unit(score) == (1 if score in ablation.ERRORS else 100)
 
 
 def test_intervals_of_nothing_leave_zero_out_one_time_in_twenty():

@@ -82,9 +82,7 @@ def pack_scenes(
     items = [(split, seed, index) for index in range(count)]
     names = [f"{split}/{seed}/{index}" for index in range(count)]
     source = f"SoundStamps {split}, seed {seed}"
-    tables = [
-        soundstamps.table(name) for name in soundstamps.TABLES
-    ]  # other ones, other scenes
+    tables = [soundstamps.table(name) for name in soundstamps.TABLES]  # make the scenes
     job = _job(_read_scene, items, names, source, tables, size, seconds)
     masks = {"masks": ("bool", (soundstamps.CANVAS,) * 2)}
     packing.pack(replace(job, rows=job.rows | masks), out, workers, progress=progress)
