@@ -413,8 +413,6 @@ def by_variant(
                 ax.plot(values, y, "o", color=color, mfc=face, ms=6)
             ax.plot([], [], "o-", color=color, label=split)
         ax.set(title=title, xlim=(0, None))
-    for weight, face in zip(weights, ("white", "0.3")):
-        axes[0, -1].plot([], [], "o", color="0.3", mfc=face, label=f"λ = {weight:g}")
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     axes[0, -1].legend(fontsize=9)
