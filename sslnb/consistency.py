@@ -90,8 +90,7 @@ def equivariance(
     """
     count = len(clips)
     if transforms is None:
-        drawn = augment.Geometric().draw(count, Generator().manual_seed(seed))
-        transforms = fixed_transforms() | {"T_geo": drawn}
+        transforms = fixed_transforms() | {"T_geo": drawn_geometric(count, seed)}
     for name, theta in transforms.items():
         if theta.shape not in ((1, 2, 3), (count, 2, 3)):
             raise ValueError(
@@ -100,6 +99,11 @@ def equivariance(
             )
     each = {name: theta.expand(count, 2, 3) for name, theta in transforms.items()}
     return _measure(model, clips, each, batch)
+
+
+def drawn_geometric(count: int, seed: int = 0) -> Tensor:
+    """theta (count, 2, 3) of T_geo, drawn for each clip as in training (appendix A.1)."""
+    return augment.Geometric().draw(count, Generator().manual_seed(seed))
 
 
 def fixed_transforms(

@@ -87,6 +87,35 @@ def contrastive_loss(
     raise ValueError(f"unknown form {form!r}; known are 'release' and 'paper'")
 
 
+def attention_loss(
+    similarity: Tensor, temperature: float = 0.07, own: Tensor | None = None
+) -> Tensor:
+    """Triplet loss of attended cells: the baseline "Attention" of tables 2 and 3.
+
+    similarity (B, B, h, w) as in `contrastive_loss`. A sound attends to the cells of an
+    image, and the image is as similar to it as these cells are on average:
+
+        s_ij = Σ softmax(S_ij / T) S_ij,   d_ij = √(2 − 2 s_ij)
+
+    Of image i, its own sound i is nearer than the next clip's:
+
+        L_i = (e^{d_ii} / (e^{d_ii} + e^{d_ik}))²,   k = i + 1 (mod B)
+
+    Attention and distances after Senocak et al. (CVPR 2018), the loss after Hoffer and
+    Ailon (2015), up to a factor. They transform both embeddings by further layers, for
+    which two encoders of one width have no need. Returns a scalar in float32.
+    """
+    rows, batch = _rows_and_columns(similarity, own)
+    similarity = similarity.float()
+    row = torch.arange(rows, device=similarity.device)
+    own = row if own is None else own
+    attended = (similarity / temperature).flatten(2).softmax(-1) * similarity.flatten(2)
+    score = attended.sum(-1)  # s (b, B)
+    pair = torch.stack([score[row, own], score[row, (own + 1) % batch]], 1)
+    distance = (2 - 2 * pair).clamp(min=1e-6).sqrt()  # the root's slope is finite
+    return distance.softmax(1)[:, 0].square().mean()
+
+
 def _rows_and_columns(similarity: Tensor, own: Tensor | None) -> tuple[int, int]:
     """b and B of a similarity (b, B, h, w); ValueError for another shape."""
     shape = tuple(similarity.shape)
@@ -102,12 +131,14 @@ def equivariance_loss(
     response_2: Tensor,
     theta: Tensor,
     all_sum: Callable[[Tensor], Tensor] = lambda x: x,
+    mask_border: bool = True,
 ) -> Tensor:
     """Mean squared difference of branch 2's map and branch 1's transformed map: eq. 10.
 
     response_1, response_2 (B, h, w); theta (B, 2, 3), the transform of branch 2's
     images, as `augment.warp` takes it. Cells that lie out of frame before the
-    transform, wholly or in part, do not count; if no cell is left, the loss is 0.
+    transform, wholly or in part, do not count; if no cell is left, the loss is 0. With
+    mask_border=False they count, as in the released code, which pulls them to 0.
     Gradients flow into both maps. Returns a scalar in float32.
 
     Where processes share a batch, `all_sum` sums a tensor over them.
@@ -120,5 +151,7 @@ def equivariance_loss(
     response_1, response_2 = response_1.float(), response_2.float()
     transformed = warp(response_1, theta)  # T_geo(response_1)
     inside = in_frame(theta, *response_1.shape[1:])
+    if not mask_border:
+        inside = torch.ones_like(inside)
     squares = (response_2 - transformed).square() * inside
     return all_sum(squares.sum()) / all_sum(inside.sum().float()).clamp(min=1)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -110,6 +111,20 @@ def retrieval_scores(
         for name, value in (("A", hit[:, :k].amax(1)), ("P", hit[:, :k].mean(1))):
             scores[f"{name}@{k}"] = ((weight * value).sum() / weight.sum()).item()
     return scores
+
+
+def hits(
+    similarity: Tensor, query: np.ndarray, gallery: np.ndarray, leave_out: Tensor
+) -> Tensor:
+    """Whether the item at each rank is of the query's class: (Q, G) of bool.
+
+    similarity (Q, G); query (Q,) and gallery (G,): labels; leave_out (Q, G) of bool:
+    items that a query may not return, which are ranked last and count as wrong.
+    """
+    kept = similarity.masked_fill(leave_out, -torch.inf)
+    order = kept.argsort(dim=1, descending=True, stable=True)
+    same = torch.from_numpy(query[:, None] == gallery) & ~leave_out
+    return same.gather(1, order)
 
 
 @torch.no_grad()

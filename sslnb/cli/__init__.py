@@ -19,7 +19,7 @@ import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
-from sslnb.cli import data, localise, retrieve, series, training
+from sslnb.cli import data, experiments, localise, retrieve, series, training
 from sslnb.cli.errors import in_one_line, say
 
 
@@ -39,7 +39,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=()),
     suppress_keyboard_interrupt=False,
 )
-for stage in (series, data, training, localise, retrieve):
+for stage in (series, data, training, localise, retrieve, experiments):
     for number, command in enumerate(stage.COMMANDS):
         command.__doc__ = unwrapped(command.__doc__)
         app.command(command, group=stage.GROUP, sort_key=number)

@@ -124,12 +124,14 @@ def load_scenes(
     seed: int = 0,
     progress: Callable = lambda scenes: scenes,
     only: Collection[str] | None = None,
+    alone: bool = False,
 ) -> Clips:
     """`count` SoundStamps scenes of a split (all of `wild` by default) as Clips.
 
     `samples` other than 48,000 repeats or crops each wave; `progress` wraps the iterator
     of scenes (`tqdm`, for instance). only: the first `count` scenes in which one of these
     classes sounds (of `wild`, all of them); ValueError where the split has none of them.
+    alone: and no object of another class is seen.
     """
     end = soundstamps.length(split)
     count = end if count is None else count
@@ -137,7 +139,8 @@ def load_scenes(
         raise ValueError(f"{split} has no end: say how many scenes")
     if count < 1:
         raise ValueError(f"count is {count}; need 1 or more scenes")
-    index, scenes = _scenes(split, seed, count, image_size, progress, only, end)
+    known = None if only is None else frozenset(only)
+    index, scenes = _scenes(split, seed, count, image_size, progress, known, alone, end)
     waves = torch.from_numpy(np.stack([scene.wave for scene in scenes]))
     return Clips(
         names=[f"{split}/{seed}/{number}" for number in index],
@@ -153,12 +156,12 @@ def load_scenes(
     )
 
 
-def _scenes(split, seed, count, size, progress, only, end):
+def _scenes(split, seed, count, size, progress, only, alone, end):
     """Indices and scenes: the first `count`, or those of them that are of some classes."""
     if only is None:
         found = soundstamps.compose_many(split, seed, count, size, progress=progress)
         return list(range(count)), found
-    if not set(only) & set(soundstamps.classes(split)):
+    if not only & set(soundstamps.classes(split)):
         raise ValueError(
             f"{split} has no scene of {', '.join(sorted(only)) or 'no class'}; it has "
             f"{', '.join(soundstamps.classes(split))}"
@@ -167,7 +170,11 @@ def _scenes(split, seed, count, size, progress, only, end):
     while len(kept) < count and start != end:
         block = min(count, end - start) if end else count
         scenes = soundstamps.compose_many(split, seed, block, size, start, progress)
-        kept += [(start + k, s) for k, s in enumerate(scenes) if s.class_name in only]
+        kept += [
+            (start + k, scene)
+            for k, scene in enumerate(scenes)
+            if scene.class_name in only and not (alone and set(scene.silent) - only)
+        ]
         start += block
     index, scenes = zip(*kept[:count])
     return list(index), list(scenes)

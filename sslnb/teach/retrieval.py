@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sslnb.data.soundstamps import Scene, origins
+from sslnb.retrieve import hits
 
 COLUMNS = ("A@5", "A@10", "P@1", "P@5")  # of tables 5 and 6 of the paper
 DRAWS = 1_000  # of the bootstrap
@@ -40,20 +41,6 @@ PAPER = pd.DataFrame(  # the paper's tables 5 and 6, per cent, as printed
 def recordings(scenes: Sequence[Scene]) -> np.ndarray:
     """The recording that sounds in each scene, "class recording": (N,) of str."""
     return np.char.replace(origins(scenes)[1], "_", " ")
-
-
-def hits(
-    similarity: Tensor, query: np.ndarray, gallery: np.ndarray, leave_out: Tensor
-) -> Tensor:
-    """Whether the item at each rank is of the query's class: (Q, G) of bool.
-
-    similarity (Q, G); query (Q,) and gallery (G,): labels; leave_out (Q, G) of bool:
-    items that a query may not return, which are ranked last and count as wrong.
-    """
-    kept = similarity.masked_fill(leave_out, -torch.inf)
-    order = kept.argsort(dim=1, descending=True, stable=True)
-    same = torch.from_numpy(query[:, None] == gallery) & ~leave_out
-    return same.gather(1, order)
 
 
 def chance(right: int, gallery: int, k: int) -> tuple[float, float]:

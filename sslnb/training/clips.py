@@ -25,12 +25,14 @@ def load_training(
     listed: str | Path = "",
     skip_damaged: bool = False,
     progress: Callable = lambda scenes: scenes,
+    classes: Collection[str] | None = None,
 ) -> tuple[Clips, Clips]:
     """Clips to train and to validate on, as (clips, val), at a preset's size.
 
     data="soundstamps" composes `scenes` clips, by default as many as the regime has: a
     part FRAMES of the split `frames`, the others of `train`; and `val_clips` of val. In
-    the regime "clips" the others are of `ladder`, and those of val of its classes.
+    the regime "clips" the others are of `ladder`, and those of val of its classes. With
+    `classes`, all are of `train` and `val`, and show and play nothing but these.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (data.field.layouts), or of those in the
     list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`
@@ -40,9 +42,10 @@ def load_training(
     """
     size, audio = PRESETS[preset].image_size, PRESETS[preset].audio
     if data == "soundstamps":
+        only = heard_in(regime) if classes is None else classes
         return (
-            _scenes(scenes, regime, size, audio.samples, progress),
-            load_scenes("val", val_clips, size, audio.samples, only=heard_in(regime)),
+            _scenes(scenes, regime, size, audio.samples, progress, classes),
+            load_scenes("val", val_clips, size, audio.samples, only=only),
         )
     if data not in ("packed", "vggsound"):
         raise ValueError(f"data is {data!r}; need soundstamps, packed or vggsound")
@@ -83,12 +86,16 @@ def heard_in(regime: str) -> Collection[str] | None:
     return soundstamps.several() if regime == "clips" else None
 
 
-def _scenes(count, regime, size, samples, progress):
+def _scenes(count, regime, size, samples, progress, classes):
     count = count or REGIMES[regime]["clips"]
     frames = round(FRAMES * count)
-    composed = "ladder" if regime == "clips" else "train"
-    found = load_scenes(composed, count - frames, size, samples, progress=progress)
-    return found + load_scenes("frames", frames, size, samples) if frames else found
+    composed = "ladder" if regime == "clips" and classes is None else "train"
+    found = load_scenes(
+        composed, count - frames, size, samples, 0, progress, classes, classes is not None
+    )
+    if not frames:
+        return found
+    return found + load_scenes("frames", frames, size, samples, only=classes)
 
 
 def check_clips(

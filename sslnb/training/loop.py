@@ -21,7 +21,6 @@ from torch import Tensor
 from sslnb import augment, localise
 from sslnb.data.clips import Clips
 from sslnb.data.media import normalise
-from sslnb.losses import contrastive_loss
 from sslnb.model import SoundLocaliser
 from sslnb.training import parallel
 from sslnb.training.checkpoint import load_state, run_folder, save_state
@@ -33,6 +32,7 @@ from sslnb.training.state import TrainState
 from sslnb.training.step import (
     Branches,
     compile_encoders,
+    paired_loss,
     random_crop,
     total_loss,
     two_views,
@@ -122,13 +122,19 @@ def train_epochs(config, state, branches, feed, val, save, progress):
                 rate = learning_rate_at(config, report.step, steps)
                 state.update(loss, rate)  # backward, and one step of Adam
             metrics = report.means()
-            if parallel.is_main():
+            checked = is_checked(config, epoch)
+            if parallel.is_main() and checked:
                 scores = validate(state.averaged, val, config)
                 metrics |= {f"val_{name}": score for name, score in scores.items()}
             state.history.append(metrics | report.seconds())
-            if parallel.is_main():
+            if parallel.is_main() and checked:
                 save()
         yield state.history[-1]
+
+
+def is_checked(config: TrainConfig, epoch: int) -> bool:
+    """Whether an epoch ends with a validation and a saved state."""
+    return (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs
 
 
 def epoch_seed(config: TrainConfig, epoch: int) -> int:
@@ -137,17 +143,21 @@ def epoch_seed(config: TrainConfig, epoch: int) -> int:
 
 
 def shuffled_batches(config: TrainConfig, epoch: int, count: int) -> list[Tensor]:
-    """Indices of every clip once, shuffled, in batches for all processes together.
+    """Indices of every clip, shuffled, in batches for all processes together.
 
+    Every clip once, or `config.passes` times in turn, so that no batch has a clip twice.
     A last batch of one clip, or of fewer than there are processes, joins the batch
     before. (DistributedSampler would repeat or drop clips, and N processes would
     not see the batches of one.)
     """
     generator = torch.Generator().manual_seed(epoch_seed(config, epoch))
-    batches = list(torch.randperm(count, generator=generator).split(config.batch))
-    if len(batches) > 1 and len(batches[-1]) < max(2, parallel.world_size()):
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+    found = []
+    for _ in range(config.passes):
+        batches = list(torch.randperm(count, generator=generator).split(config.batch))
+        if len(batches) > 1 and len(batches[-1]) < max(2, parallel.world_size()):
+            batches[-2:] = [torch.cat(batches[-2:])]
+        found += batches
+    return found
 
 
 def similar_sounds(config: TrainConfig, epoch: int, model: SoundLocaliser, feed: Feed):
@@ -183,7 +193,7 @@ def validate(model: SoundLocaliser, val: Clips, config: TrainConfig) -> dict:
     model.eval()
     batches = torch.arange(len(val)).split(config.batch)
     losses = [
-        contrastive_loss(model(normalise(model.fit(images)), spectrograms), config.form)
+        paired_loss(config, model(normalise(model.fit(images)), spectrograms))
         for _, images, spectrograms, _ in feed.batches(batches)
         if len(images) > 1
     ]

@@ -18,6 +18,8 @@ REGIMES: dict[str, dict[str, int]] = {
 FRAMES = 0.35  # of them are crops of ordinary photographs, the others are composed
 VAL_CLIPS = 400  # that choose the best epoch
 
+FORMS = ("release", "paper", "attention")  # of the loss of both branches
+
 # Table 1: what each model has beside the contrastive loss.
 TABLE_1: dict[str, tuple[str, ...]] = {
     "A": (),
@@ -49,6 +51,12 @@ class TrainConfig:
         "of SoundStamps: many scenes, seen a few times, or few clips, seen often",
     )
     epochs: int = setting(12, "how often each clip is seen (section 4.1: 80)")
+    passes: int = setting(
+        1, "through the clips in an epoch: with more, few clips make a long one"
+    )
+    validate_every: int = setting(
+        1, "epochs from one validation and saved state to the next; the last has one"
+    )
     batch: int = setting(32, "clips a step, over all processes (section 4.1: 32)")
     learning_rate: float = setting(3e-3, "Adam's highest rate (section 4.1: 1e-4)")
     warmup: float = setting(
@@ -64,14 +72,23 @@ class TrainConfig:
         "the model that is saved; 0: save the weights themselves (ours)",
     )
     seed: int = setting(0, "of weights, order and augmentations")
-    form: Literal["release", "paper"] = setting(
-        "release", "contrastive loss of the released code, or paper: equations 5 to 8"
+    form: Literal["release", "paper", "attention"] = setting(
+        "release",
+        "contrastive loss of the released code, or paper: equations 5 to 8; or the "
+        "triplet loss of attended cells (Senocak et al. 2018)",
     )
     epsilon: float = setting(0.65, "ε of equation 5: cells above are foreground")
     epsilon_negative: float = setting(0.4, "cells below are background (released code)")
     tau: float = setting(0.03, "τ of equation 5: softness of the masks")
     temperature: float = setting(0.07, "of the softmax over sounds (released code)")
     geo_weight: float = setting(2.0, "λ_geo of equation 11 (section 3.3.3: 2)")
+    mask_border: bool = setting(
+        True, "leave out-of-frame cells out of L_geo; the released code counts them"
+    )
+    views: Literal["paper", "release"] = setting(
+        "paper",
+        "two views as in figure 2, or as in the released code (training/released.py)",
+    )
     crop: tuple[float, float] = setting(
         (0.3, 1.0),
         "T_geo: smallest and largest area of a crop, as fractions of the image",
@@ -92,6 +109,12 @@ class TrainConfig:
         "fraction of the run over which T_app and T_mask rise to their full "
         "frequency; 0: full from the start (ours)",
     )
+    smooth: float | None = setting(
+        None, "cells: σ of the smoothing of image features, where not the preset's"
+    )
+    blocks: tuple[int, ...] | None = setting(
+        None, "residual blocks of each stage, where not the preset's"
+    )
     precision: Literal["bf16", "fp32"] = setting(
         "bf16",
         "of the encoders, or fp32; the losses and the search for similar sounds "
@@ -104,14 +127,19 @@ class TrainConfig:
             "model": (self.model in TABLE_1, "one of A to F"),
             "regime": (self.regime in REGIMES, " or ".join(REGIMES)),
             "epochs": (self.epochs >= 1, "1 or more"),
+            "passes": (self.passes >= 1, "1 or more"),
+            "validate_every": (self.validate_every >= 1, "1 or more"),
             "batch": (self.batch >= 2, "2 or more: one clip has no unpaired sound"),
-            "form": (self.form in ("release", "paper"), "release or paper"),
+            "form": (self.form in FORMS, " or ".join(FORMS)),
+            "views": (self.views in ("paper", "release"), "paper or release"),
             "precision": (self.precision in ("bf16", "fp32"), "bf16 or fp32"),
         }
         for name, (ok, need) in right.items():
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; need {need}")
-        object.__setattr__(self, "crop", tuple(self.crop))  # a list, from JSON
+        for name in ("crop", "blocks"):  # lists, from JSON
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(value))
 
     @classmethod
     def from_preset(cls, preset: str, **changes: Any) -> "TrainConfig":

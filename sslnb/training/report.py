@@ -27,6 +27,7 @@ class EpochReport:
         self.step = self.next_step = epoch * steps  # over the whole run
         self.index: Tensor | tuple = ()
         self.sums: dict[str, Tensor] = {}
+        self.clips = 0
         self.started = time.perf_counter()
         self.trained = 0.0
 
@@ -46,13 +47,12 @@ class EpochReport:
             if name == "loss" and not mean.isfinite():
                 raise FloatingPointError(f"the loss is {mean.item()}")
             self.sums[name] = self.sums.get(name, 0) + mean * batch
+        self.clips += batch
 
     def means(self) -> dict:
         """{"epoch": from 1, "loss", …}: means over the clips; training ends here."""
         self.trained = time.perf_counter() - self.started
-        means = {
-            name: (sum_ / len(self.feed)).item() for name, sum_ in self.sums.items()
-        }
+        means = {name: (sum_ / self.clips).item() for name, sum_ in self.sums.items()}
         return {"epoch": self.epoch + 1, **means}
 
     def seconds(self) -> dict:

@@ -5,11 +5,14 @@
 >>> state.averaged                            # the model that is validated and saved
 """
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sslnb.model import SoundLocaliser
+from sslnb.model import PRESETS, ModelConfig, SoundLocaliser
 from sslnb.training import parallel
 from sslnb.training.recipe import TrainConfig
 
@@ -23,7 +26,7 @@ class TrainState:
 
     def __init__(self, config: TrainConfig, device: torch.device):
         torch.manual_seed(config.seed)
-        model = SoundLocaliser.from_preset(config.preset).to(device)
+        model = SoundLocaliser(network(config)).to(device)
         self.model = parallel.sync_batch_norm(model)
         # PyTorch's annotations do not know this argument of Module.to
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -61,8 +64,15 @@ class TrainState:
         return {"model": self.model} | ({"average": self.ema} if self.ema else {})
 
     def is_best(self) -> bool:
-        """Whether no epoch before the last was better on validation."""
-        return quality(self.history[-1]) == max(map(quality, self.history))
+        """Whether the last epoch was validated, and none before it was better."""
+        return quality(self.history[-1]) == max(map(quality, self.history)) > -math.inf
+
+
+def network(config: TrainConfig) -> ModelConfig:
+    """Size of the encoders: the preset's, but for what the configuration changes."""
+    changes = {"smooth": config.smooth, "blocks": config.blocks}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(PRESETS[config.preset], **given)
 
 
 def ema_update(decay: float):
@@ -76,7 +86,10 @@ def ema_update(decay: float):
 
 
 def quality(metrics: dict) -> float:
-    """By what the best epoch is chosen: AUC + pointing game on val, else its loss."""
+    """By what the best epoch is chosen: AUC + pointing game on val, else its loss.
+
+    −∞ for an epoch that was not validated.
+    """
     if "val_AUC" in metrics:
         return metrics["val_AUC"] + metrics["val_pointing"]
-    return -metrics["val_loss"]
+    return -metrics.get("val_loss", math.inf)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from sslnb import augment
 from sslnb.data.media import normalise
-from sslnb.losses import contrastive_loss, equivariance_loss
+from sslnb.losses import attention_loss, contrastive_loss, equivariance_loss
 from sslnb.model import PRESETS, SoundLocaliser, respond
-from sslnb.training import parallel
+from sslnb.training import parallel, released
 from sslnb.training.recipe import TrainConfig, scaled
 
 
@@ -129,6 +129,12 @@ def two_views(
     batch: clips of the whole batch, of which these are this process's.
     """
     batch = batch or len(images)
+    if config.views == "release":
+        silence = PRESETS[config.preset].audio.silence
+        return Views(
+            *released.views(images, spectrograms, silence, generator, batch, local),
+            batch,
+        )
     spectrograms = masked_spectrograms(config, spectrograms, generator, strength, batch)
     view_1, view_2, theta = two_images(config, images, generator, strength, batch)
     if view_2 is view_1 and len(spectrograms) == 1:  # both branches compute one thing
@@ -151,16 +157,7 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     losses, responses = [], []
     for features, sound in zip(v, cycle(sounds)):
         similarity = respond(features, sound)  # (b, B, h, w), eq. 3
-        loss = contrastive_loss(
-            similarity,
-            config.form,
-            config.epsilon,
-            config.epsilon_negative,
-            config.tau,
-            config.temperature,
-            own,
-            parallel.all_sum,
-        )
+        loss = paired_loss(config, similarity, own)
         # the slices of a batch may differ by one clip
         losses.append(loss * (b * parallel.world_size() / batch))
         responses.append(similarity[torch.arange(b, device=device), own])  # (b, h, w)
@@ -169,10 +166,36 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     terms = {"contrastive": sum(losses[1:], losses[0]).detach() / len(losses)}
     if "equivariance" in config.parts:
         assert views.theta is not None  # no model has this loss without T_geo
-        response_1, response_2 = responses
-        geo = equivariance_loss(
-            response_1, response_2, views.theta, parallel.all_sum
-        )  # eq. 10
+        geo = consistency_loss(config, *responses, views.theta)  # eq. 10
         loss = loss + config.geo_weight * geo
         terms["equivariance"] = geo.detach()
     return loss, terms
+
+
+def paired_loss(config: TrainConfig, similarity: Tensor, own: Tensor | None = None):
+    """The loss of one branch over all pairs (b, B, h, w), in the configuration's form.
+
+    own (b,): the column of each row's own sound, where processes share the batch.
+    """
+    if config.form == "attention":
+        return attention_loss(similarity, config.temperature, own)
+    return contrastive_loss(
+        similarity,
+        config.form,
+        config.epsilon,
+        config.epsilon_negative,
+        config.tau,
+        config.temperature,
+        own,
+        parallel.all_sum,
+    )
+
+
+def consistency_loss(config: TrainConfig, response_1, response_2, theta) -> Tensor:
+    """L_geo of maps (b, h, w) of both branches, as the configuration wants it: eq. 10."""
+    if config.views == "release":
+        size = PRESETS[config.preset].image_size
+        return released.equivariance_loss(response_1, response_2, theta, size)
+    return equivariance_loss(
+        response_1, response_2, theta, parallel.all_sum, config.mask_border
+    )

@@ -1,0 +1,318 @@
+"""What a model of the grid is measured by, clip by clip (notebook 08).
+
+>>> columns = measure(model, "test")            # {"ciou": (300,), "e_app": (300,), …}
+>>> packed = pack(columns["ciou"])              # text, for JSON
+>>> unpack(packed)                              # (300,) of float64 again
+
+Every model is measured on the same clips, so that models are compared clip by clip.
+data/experiments/clips.json lists them, with the photograph and the recording of each.
+"""
+
+import base64
+from dataclasses import replace
+from functools import cache
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslnb import consistency, localise
+from sslnb.data import soundstamps
+from sslnb.data.clips import Clips, load_scenes
+from sslnb.data.media import normalise, spectrogram
+from sslnb.localise.listening import other_class
+from sslnb.localise.metrics import ciou, peak_hit, truth_of
+from sslnb.model import SoundLocaliser, evaluating
+from sslnb.retrieve import embed_clips, hits, pool_image
+from sslnb.training.clips import heard_in
+
+REGIME = "clips"
+SETS = ("test", "unseen", "wild", "halves", "duets")
+GUESSES = ("centre prior", "oracle")  # without a model
+COUNT = 300  # clips of a set, but for wild: all of it
+HALVES, DUETS = 400, 150
+MAPS = 24  # the first clips of a set, whose maps are kept
+DRAWS = 2  # of T_app
+TOP = 10  # ranks of retrieval
+RETRIEVAL = ("audio", "image", "mean")  # columns of it: whether each rank is right
+LARGE = 0.02  # the fraction of the image that an object of a duet covers at least
+SMALL = 200  # steps in 1 for cIoU: 0.05 · k is one, so that every success is exact
+
+# --- the clips ------------------------------------------------------------------------
+
+
+@cache
+def clips_of(name: str) -> Clips:
+    """The clips of one of SETS, as the laptop preset takes them.
+
+    test, unseen: of the classes that the regime trains on; halves: of `test`, all
+    classes; duets: of `test`, scenes of two sounding objects, of which the first sounds.
+    """
+    if name == "wild":
+        return load_scenes("wild")
+    if name == "halves":
+        return load_scenes("test", HALVES)
+    if name == "duets":
+        return _duets()[0]
+    return load_scenes(name, COUNT, only=heard_in(REGIME))
+
+
+def classes_of(half: str) -> frozenset[str]:
+    """Half of the classes of `train`: "0a" and "0b" are the halves of draw 0.
+
+    ValueError for another form.
+    """
+    if len(half) < 2 or not half[:-1].isdigit() or half[-1] not in "ab":
+        raise ValueError(f"half is {half!r}; need a number and a or b, as in 0a")
+    names = soundstamps.classes("train")
+    generator = torch.Generator().manual_seed(int(half[:-1]))
+    drawn = [names[k] for k in torch.randperm(len(names), generator=generator)]
+    middle = len(drawn) // 2
+    return frozenset(drawn[:middle] if half[-1] == "a" else drawn[middle:])
+
+
+@cache
+def _duets() -> tuple[Clips, Clips]:
+    """Images of two objects of known classes, with the sound of each: two times N clips.
+
+    The second object's sound is that of another scene, of its class.
+    """
+    heard, bank = heard_in(REGIME) or frozenset(), clips_of("test")
+    chosen = []
+    for index in count():
+        scene = soundstamps.compose("test", 1, index, 96)  # of another seed than test's
+        two = (scene.class_name, *scene.silent[:1])
+        if len(two) == 2 and heard.issuperset(two):
+            if min(mask.mean() for mask in scene.objects[:2]) >= LARGE:
+                chosen.append((index, scene))
+        if len(chosen) == DUETS:
+            break
+    scenes = [scene for _, scene in chosen]
+    fits = {
+        label: [k for k, own in enumerate(bank.labels) if own == label]
+        for label in {scene.silent[0] for scene in scenes}
+    }
+    rows = [
+        fits[scene.silent[0]][k % len(fits[scene.silent[0]])]
+        for k, scene in enumerate(scenes)
+    ]
+    images = np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2)
+    shared = {
+        "images": torch.from_numpy(np.ascontiguousarray(images)),
+        "photos": [scene.photo for scene in scenes],
+    }
+    first = Clips(
+        names=[f"test/1/{index}" for index, _ in chosen],
+        labels=[scene.class_name for scene in scenes],
+        waves=torch.from_numpy(np.stack([scene.wave for scene in scenes])),
+        boxes=[scene.boxes for scene in scenes],
+        masks=torch.from_numpy(np.stack([scene.objects[0] for scene in scenes])),
+        recordings=[soundstamps.recording_of(scene.sound) for scene in scenes],
+        **shared,
+    )
+    masks = torch.from_numpy(np.stack([scene.objects[1] for scene in scenes]))
+    second = Clips(
+        names=first.names,
+        labels=[scene.silent[0] for scene in scenes],
+        waves=bank.waves[rows],
+        boxes=[(_box(mask),) for mask in masks],
+        masks=masks,
+        recordings=[(bank.recordings or [])[row] for row in rows],
+        **shared,
+    )
+    return first, second
+
+
+def _box(mask: Tensor) -> tuple[float, ...]:
+    """Normalised (x0, y0, x1, y1) of a mask (S, S)."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    edges = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return tuple(float(edge) / len(mask) for edge in edges)
+
+
+def off_screen(clips: Clips, seed: int = 0) -> Tensor:
+    """Waves (N, T) of clips, each of a class that its image does not show."""
+    shown = []
+    for name, label in zip(clips.names, clips.labels):
+        split, number, index = name.split("/")
+        scene = soundstamps.compose(split, int(number), int(index), 16)
+        shown.append({label, *scene.silent})
+    drawn = other_class(clips.labels, 20, seed).T.tolist()  # (N, 20)
+    rows = [
+        next(k for k in several if clips.labels[k] not in seen)
+        for several, seen in zip(drawn, shown)
+    ]
+    return clips.waves[rows]
+
+
+# --- the measures ---------------------------------------------------------------------
+
+
+def measure(
+    model: SoundLocaliser, name: str, sounds_only: bool = False
+) -> dict[str, np.ndarray]:
+    """Columns of a model on one of SETS, a value a clip: column -> (N,), or (N, …).
+
+    ciou; pointing and peak: whether the map's maximum is in the boxes, and on the object;
+    e_app, e_geo and variance: squared changes of the map under T_app and T_geo, and the
+    map's variance, over whose mean theirs are the errors; activation, own and with three
+    negatives: the map's maximum; marked: the fraction of it above one threshold for all;
+    audio, image, and mean: whether the TOP items that a sound finds are right: sounds of
+    other recordings, other images pooled by maximum, and by mean; of the Q queries that
+    have a right one, (Q, TOP). sounds_only: only what an audio encoder gives.
+    """
+    clips = clips_of(name)
+    if sounds_only:
+        return _retrieval(model, clips, ("audio",)) if name == "unseen" else {}
+    if name == "duets":
+        return _duet(model)
+    maps = localise.respond_to(model, clips)
+    found = _localisation(maps, clips)
+    if name in ("test", "unseen"):
+        found |= _consistency(model, clips)
+        found["maps"] = (maps[:MAPS].clamp(0, 1) * 255).round().byte().numpy()
+    if name == "test":
+        found |= _negatives(model, clips, maps)
+    if name == "unseen":
+        found |= _retrieval(model, clips)
+    return found
+
+
+def guess(name: str, what: str) -> dict[str, np.ndarray]:
+    """Columns of the "centre prior" or of the "oracle" on one of SETS, as of `measure`."""
+    pairs = zip((" first", " second"), _duets()) if name == "duets" else [("", clips_of(name))]
+    found = {}
+    for suffix, clips in pairs:
+        if what == "oracle":
+            each = {"ciou": _steps(localise.oracle(truth_of(clips)))}
+        else:
+            each = _localisation(localise.centre_prior(len(clips)), clips)
+        found |= {f"{key}{suffix}": column for key, column in each.items()}
+    return found
+
+
+def _localisation(maps: Tensor, clips: Clips) -> dict[str, np.ndarray]:
+    truth = truth_of(clips)
+    found = {
+        "ciou": _steps(ciou(maps, truth)),
+        "pointing": peak_hit(maps, truth).numpy(),
+    }
+    if clips.masks is not None:
+        found["peak"] = peak_hit(maps, clips.masks).numpy()
+    return found
+
+
+def _steps(values: Tensor) -> np.ndarray:
+    """cIoU, rounded down to steps of 1/200: what is above 0.05 · k stays above it."""
+    return np.floor(values.double().numpy() * SMALL + 1e-6) / SMALL
+
+
+def _consistency(model, clips):
+    theta = {"T_geo": consistency.drawn_geometric(len(clips))}
+    look = consistency.invariance(model, clips, draws=DRAWS)
+    move = consistency.equivariance(model, clips, theta)["T_geo"]
+    return {
+        "e_app": look.squares.numpy(),
+        "e_geo": move.squares.numpy(),
+        "variance": move.variance.numpy(),
+    }
+
+
+def _negatives(model, clips, own):
+    """Maxima, and marked fractions, of maps with the own sound and three others.
+
+    The threshold is the median of the own maps' medians, as of `localise.evaluate`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(clips.waves.shape, generator=generator) * 3000
+    played = {
+        "off-screen": off_screen(clips),
+        "noise": noise.clamp(-32768, 32767).short(),
+        "silence": torch.zeros_like(clips.waves),
+    }
+    maps = {"own": own} | {
+        name: localise.respond_to(model, replace(clips, waves=waves))
+        for name, waves in played.items()
+    }
+    threshold = own.flatten(1).median(1).values.median()
+    found = {}
+    for name, each in maps.items():
+        found[f"activation {name}"] = each.flatten(1).amax(1).numpy()
+        found[f"marked {name}"] = (each > threshold).double().mean((1, 2)).numpy()
+    return found
+
+
+def _duet(model):
+    found = {}
+    for name, clips in zip(("first", "second"), _duets()):
+        maps = localise.respond_to(model, clips)
+        found |= {f"{k} {name}": v for k, v in _localisation(maps, clips).items()}
+    return found
+
+
+def _retrieval(model, clips, what=RETRIEVAL):
+    labels, originals = np.array(clips.labels), np.array(clips.originals)
+    with evaluating(model):
+        spectrograms = spectrogram(clips.waves, model.config.audio)
+        sounds = model.embed_audio(spectrograms)
+    same = torch.from_numpy(originals[:, None] == originals)  # an echo is no find
+    itself = torch.eye(len(clips), dtype=torch.bool)
+    alike = torch.from_numpy(labels[:, None] == labels)
+    similar = {"audio": (sounds @ sounds.T, same)}
+    if "image" in what:
+        batches = [(clips.images, clips.waves)]
+        similar["image"] = (sounds @ embed_clips(model, batches)[1].T, itself)
+        similar["mean"] = (sounds @ _pooled(model, clips, "mean").T, itself)
+    return {
+        name: hits(similarity, labels, labels, left)[(alike & ~left).any(1), :TOP].numpy()
+        for name, (similarity, left) in similar.items()
+    }
+
+
+def per_query(right: np.ndarray) -> dict[str, np.ndarray]:
+    """What each query adds to the scores of tables 5 and 6, of its ranks (Q, TOP): (Q,)."""
+    return {
+        "A@5": right[:, :5].any(1),
+        "A@10": right[:, :10].any(1),
+        "P@1": right[:, 0],
+        "P@5": right[:, :5].mean(1),
+    }
+
+
+def _pooled(model, clips, how):
+    with evaluating(model):
+        return pool_image(model.embed_image(normalise(model.fit(clips.images))), how)
+
+
+# --- as text ----------------------------------------------------------------------------
+
+
+def pack(values: np.ndarray) -> dict:
+    """Values of any shape as JSON: bits, bytes, steps of cIoU or half-precision floats."""
+    values = np.asarray(values)
+    if values.dtype == bool:
+        kind, data = "bits", np.packbits(values)
+    elif values.dtype == np.uint8:
+        kind, data = "bytes", values
+    elif np.all(values * SMALL == np.round(values * SMALL)) and values.max() <= 1:
+        kind, data = "steps", np.round(values * SMALL).astype(np.uint8)
+    else:
+        kind, data = "float16", values.astype("<f2")
+    text = base64.b64encode(np.ascontiguousarray(data).tobytes()).decode()
+    return {kind: text, "shape": list(values.shape)}
+
+
+def unpack(packed: dict) -> np.ndarray:
+    """Values back from `pack`: bool, uint8, or float64."""
+    shape = packed["shape"]
+    kind, text = next((k, v) for k, v in packed.items() if k != "shape")
+    data = base64.b64decode(text)
+    if kind == "bits":
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
+        return bits.astype(bool).reshape(shape)
+    if kind == "bytes":
+        return np.frombuffer(data, np.uint8).reshape(shape)
+    if kind == "steps":
+        return (np.frombuffer(data, np.uint8) / SMALL).reshape(shape)
+    return np.frombuffer(data, "<f2").astype(float).reshape(shape)
