@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Group
 from cyclopts.types import PositiveInt
 
 from sslnb.cli.options import Flag, default
@@ -47,7 +47,9 @@ def experiments(
         return
     gpus = torch.cuda.device_count()
     jobs = jobs or gpus or os.cpu_count() or 1
-    failed = perform_all(runs, jobs, out, work, gpus, lambda text: print(text, flush=True))
+    failed = perform_all(
+        runs, jobs, out, work, gpus, lambda text: print(text, flush=True)
+    )
     if failed:
         raise RuntimeError(f"{len(failed)} runs failed: {', '.join(failed)}")
 

@@ -23,7 +23,13 @@ FOLDER = DATA / "experiments"
 GRID = FOLDER / "grid.toml"
 RUNS = FOLDER / "runs"  # results: one JSON a run
 KINDS = ("trained", "untrained", "classifier")
-OWN = ("like", "seeds", "clips", "half", "kind")  # keys of a variant beside TrainConfig's
+OWN = (
+    "like",
+    "seeds",
+    "clips",
+    "half",
+    "kind",
+)  # keys of a variant beside TrainConfig's
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,9 @@ class Grid:
                     f"{', '.join(self.variants)}"
                 )
             runs = [run for runs in several for run in runs]
-            runs.sort(key=lambda run: run.config.seed)  # stable: variants keep their order
+            runs.sort(
+                key=lambda run: run.config.seed
+            )  # stable: variants keep their order
             found |= {run.name: run for run in runs}
         return list(found.values())
 
@@ -124,9 +132,7 @@ def read_grid(path: str | Path = GRID) -> Grid:
         unknown = set(content) - {"seeds", "base", "experiments", "variants", "parts"}
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        variants = {
-            name: _runs(name, content) for name in content.get("variants", {})
-        }
+        variants = {name: _runs(name, content) for name in content.get("variants", {})}
         experiments = {
             name: tuple(several)
             for name, several in content.get("experiments", {}).items()

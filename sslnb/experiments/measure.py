@@ -78,7 +78,7 @@ def _duets() -> tuple[Clips, Clips]:
 
     The second object's sound is that of another scene, of its class.
     """
-    heard, bank = heard_in(REGIME) or frozenset(), clips_of("test")
+    heard, bank = frozenset(heard_in(REGIME) or ()), clips_of("test")
     chosen = []
     for index in count():
         scene = soundstamps.compose("test", 1, index, 96)  # of another seed than test's
@@ -98,10 +98,8 @@ def _duets() -> tuple[Clips, Clips]:
         for k, scene in enumerate(scenes)
     ]
     images = np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2)
-    shared = {
-        "images": torch.from_numpy(np.ascontiguousarray(images)),
-        "photos": [scene.photo for scene in scenes],
-    }
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    photos = [scene.photo for scene in scenes]
     first = Clips(
         names=[f"test/1/{index}" for index, _ in chosen],
         labels=[scene.class_name for scene in scenes],
@@ -109,7 +107,8 @@ def _duets() -> tuple[Clips, Clips]:
         boxes=[scene.boxes for scene in scenes],
         masks=torch.from_numpy(np.stack([scene.objects[0] for scene in scenes])),
         recordings=[soundstamps.recording_of(scene.sound) for scene in scenes],
-        **shared,
+        images=pixels,
+        photos=photos,
     )
     masks = torch.from_numpy(np.stack([scene.objects[1] for scene in scenes]))
     second = Clips(
@@ -119,7 +118,8 @@ def _duets() -> tuple[Clips, Clips]:
         boxes=[(_box(mask),) for mask in masks],
         masks=masks,
         recordings=[(bank.recordings or [])[row] for row in rows],
-        **shared,
+        images=pixels,
+        photos=photos,
     )
     return first, second
 
@@ -181,8 +181,12 @@ def measure(
 
 def guess(name: str, what: str) -> dict[str, np.ndarray]:
     """Columns of the "centre prior" or of the "oracle" on one of SETS, as of `measure`."""
-    pairs = zip((" first", " second"), _duets()) if name == "duets" else [("", clips_of(name))]
-    found = {}
+    pairs = (
+        zip((" first", " second"), _duets())
+        if name == "duets"
+        else [("", clips_of(name))]
+    )
+    found: dict[str, np.ndarray] = {}
     for suffix, clips in pairs:
         if what == "oracle":
             each = {"ciou": _steps(localise.oracle(truth_of(clips)))}
@@ -265,7 +269,9 @@ def _retrieval(model, clips, what=RETRIEVAL):
         similar["image"] = (sounds @ embed_clips(model, batches)[1].T, itself)
         similar["mean"] = (sounds @ _pooled(model, clips, "mean").T, itself)
     return {
-        name: hits(similarity, labels, labels, left)[(alike & ~left).any(1), :TOP].numpy()
+        name: hits(similarity, labels, labels, left)[
+            (alike & ~left).any(1), :TOP
+        ].numpy()
         for name, (similarity, left) in similar.items()
     }
 

@@ -91,7 +91,14 @@ def _scenes(count, regime, size, samples, progress, classes):
     frames = round(FRAMES * count)
     composed = "ladder" if regime == "clips" and classes is None else "train"
     found = load_scenes(
-        composed, count - frames, size, samples, 0, progress, classes, classes is not None
+        composed,
+        count - frames,
+        size,
+        samples,
+        0,
+        progress,
+        classes,
+        classes is not None,
     )
     if not frames:
         return found

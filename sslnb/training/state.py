@@ -70,9 +70,12 @@ class TrainState:
 
 def network(config: TrainConfig) -> ModelConfig:
     """Size of the encoders: the preset's, but for what the configuration changes."""
-    changes = {"smooth": config.smooth, "blocks": config.blocks}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return replace(PRESETS[config.preset], **given)
+    usual = PRESETS[config.preset]
+    return replace(
+        usual,
+        smooth=usual.smooth if config.smooth is None else config.smooth,
+        blocks=usual.blocks if config.blocks is None else config.blocks,
+    )
 
 
 def ema_update(decay: float):

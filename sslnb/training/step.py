@@ -166,7 +166,7 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     terms = {"contrastive": sum(losses[1:], losses[0]).detach() / len(losses)}
     if "equivariance" in config.parts:
         assert views.theta is not None  # no model has this loss without T_geo
-        geo = consistency_loss(config, *responses, views.theta)  # eq. 10
+        geo = consistency_loss(config, responses, views.theta)  # eq. 10
         loss = loss + config.geo_weight * geo
         terms["equivariance"] = geo.detach()
     return loss, terms
@@ -191,8 +191,9 @@ def paired_loss(config: TrainConfig, similarity: Tensor, own: Tensor | None = No
     )
 
 
-def consistency_loss(config: TrainConfig, response_1, response_2, theta) -> Tensor:
+def consistency_loss(config: TrainConfig, responses, theta: Tensor) -> Tensor:
     """L_geo of maps (b, h, w) of both branches, as the configuration wants it: eq. 10."""
+    response_1, response_2 = responses
     if config.views == "release":
         size = PRESETS[config.preset].image_size
         return released.equivariance_loss(response_1, response_2, theta, size)
