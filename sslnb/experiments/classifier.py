@@ -5,6 +5,7 @@ and learning rate as the model's that it is compared with, and the cross-entropy
 linear layer on its embedding in place of the losses.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +33,8 @@ def train_classifier(
 ) -> list[dict[str, float]]:
     """Train the audio encoder of a fresh model on the labels of clips, and save it.
 
-    Returns the metrics of every epoch: "epoch", "loss" and "accuracy" on the clips that
-    it trains on. The image encoder stays as it begins. `progress` wraps the epochs.
+    Returns the metrics of every epoch: "epoch", "loss", "accuracy" on the clips that it
+    trains on, and "seconds". The image encoder stays as it begins. `progress` wraps the epochs.
     ValueError where a label is not known.
     """
     if None in clips.labels:
@@ -55,7 +56,7 @@ def train_classifier(
     for epoch in progress(range(config.epochs)):
         generator = torch.Generator().manual_seed(epoch_seed(config, epoch))
         batches = shuffled_batches(config, epoch, len(clips))
-        loss, right = torch.zeros(()), 0
+        loss, right, started = torch.zeros(()), 0, time.perf_counter()
         for step, index in enumerate(batches, epoch * len(batches)):
             sounds = masked_spectrograms(config, feed.sounds(index), generator)[0]
             logits = SCALE * classes(_embed(model, config, sounds))
@@ -71,7 +72,12 @@ def train_classifier(
             right += int((logits.argmax(1) == labels[index]).sum())
         seen = len(clips) * config.passes
         history.append(
-            {"epoch": epoch + 1, "loss": loss.item() / seen, "accuracy": right / seen}
+            {
+                "epoch": epoch + 1,
+                "loss": loss.item() / seen,
+                "accuracy": right / seen,
+                "seconds": time.perf_counter() - started,
+            }
         )
     model.save(folder)
     return history
