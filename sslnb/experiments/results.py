@@ -48,7 +48,7 @@ class Results:
     def seeds(self, variants: Sequence[str]) -> list[int]:
         """The seeds that all of these were trained from; ValueError where there is none.
 
-        The centre prior and the oracle are not trained.
+        The centre prior and the oracle are not trained: any seed is theirs.
         """
         trained = [name for name in variants if name not in GUESSES]
         lacking = [name for name in trained if not self.runs.get(name)]
@@ -57,7 +57,8 @@ class Results:
                 f"no run of {', '.join(lacking)}: make it with `sslnb experiments "
                 f"{lacking[0]}`"
             )
-        found = sorted(set.intersection(*(set(self.runs[name]) for name in trained)))
+        seeds = [set(self.runs[name]) for name in trained] or [{0}]
+        found = sorted(set.intersection(*seeds))
         if not found:
             raise ValueError(f"{', '.join(trained)} have no seed in common")
         return found

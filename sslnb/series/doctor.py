@@ -34,6 +34,7 @@ NOTEBOOKS = (
     "05_training",
     "06_localisation",
     "07_retrieval",
+    "08_experiments",
 )
 APPENDIX = ("A1_field_data", "A2_protocols", "A3_full_scale")
 TABLES = ("photos", "sounds", "backgrounds", "frames", "wild")

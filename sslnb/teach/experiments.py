@@ -70,6 +70,17 @@ def compare_all(
     return {where: results.compare(where, contrasts, **options) for where in sets}
 
 
+def guesses(results: Results, sets: Iterable[str]) -> Compared:
+    """Scores of the centre prior and of the oracle, which has no peak, on several sets."""
+    return {
+        where: {
+            name: results.compare(where, {name: {name: 1}})[name]
+            for name in ("centre prior", "oracle")
+        }
+        for where in sets
+    }
+
+
 def each(
     variants: Iterable[str], names: Mapping[str, str] = RECIPES
 ) -> dict[str, Contrast]:

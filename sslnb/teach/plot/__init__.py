@@ -98,6 +98,14 @@ from sslnb.teach.plot.evaluation import (
     threshold_sweep,
     two_sounds,
 )
+from sslnb.teach.plot.experiments import (
+    activations,
+    differences,
+    few_and_all,
+    levels,
+    qualitative,
+    validation,
+)
 from sslnb.teach.plot.invariance import (
     cell_forces,
     free_maps,
