@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sslnb.experiments.grid import FOLDER
-from sslnb.experiments.measure import GUESSES, RETRIEVAL, per_query, unpack
+from sslnb.experiments.measure import GUESSES, RETRIEVAL, in_steps, per_query, unpack
 from sslnb.localise.intervals import (
     RESAMPLES,
     Score,
@@ -71,7 +71,11 @@ class Results:
             packed = self.runs[variant][seed]["per_clip"].get(where)
         if packed is None:
             raise ValueError(f"{variant} was not measured on {where}")
-        return {name: unpack(values) for name, values in packed.items()}
+        columns = {name: unpack(values) for name, values in packed.items()}
+        for name in columns:
+            if name.startswith("ciou"):  # some files have it in half precision
+                columns[name] = in_steps(columns[name])
+        return columns
 
     def parts(
         self, variant: str, where: str, seed: int
