@@ -3,6 +3,7 @@
 # make check    what a commit must pass: ruff, mypy, import-linter; under a minute
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
+# make experiments  the grid of experiments of notebook 08: days on two cores
 # make bench    every benchmark: about 20 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #
@@ -32,7 +33,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test check lab doctor install store bench lock clean
+.PHONY: run test check lab doctor install store bench experiments lock clean
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
@@ -65,6 +66,10 @@ store: $(STAMP)
 # Every benchmark in turn, into benchmarks/ledger.jsonl, and the README's table
 bench: $(STAMP)
 	@$(SSLNB) bench $(ARGS)
+
+# The runs of data/experiments/grid.toml that are not done yet
+experiments: $(STAMP)
+	@$(SSLNB) experiments $(ARGS)
 
 # Pin anew what the packages of pyproject.toml bring along
 lock: $(STAMP)

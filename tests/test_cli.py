@@ -41,6 +41,7 @@ COMMANDS = (
     "score",
     "video",
     "retrieve",
+    "experiments",
 )
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as TF
 from PIL import Image
 
-from sslnb.augment import Geometric, affine, warp
+from sslnb.augment import Geometric, affine, in_frame, warp
 from sslnb.data import load_scenes, normalise, spectrogram
 from sslnb.losses import equivariance_loss
 from sslnb.model import SoundLocaliser
@@ -246,6 +246,18 @@ def test_out_of_frame_cells_change_neither_value_nor_gradient():
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other))
     assert not found[0][2][out_of_frame].any()
+
+
+def test_without_a_border_out_of_frame_cells_are_pulled_to_zero():
+    """As in the released code: the mean squared error, with zeros outside."""
+    one, other, matrix = rand(4, 6, 6), rand(4, 6, 6, seed=1), thetas(4)
+    inside = in_frame(matrix, 6, 6)
+    assert 0 < inside.sum() < inside.numel()
+    loss = equivariance_loss(one, other, matrix, mask_border=False)
+    torch.testing.assert_close(loss, (other - warp(one, matrix)).square().mean())
+    far = theta(4, x=9)  # nothing of the map is left in the frame
+    outside = equivariance_loss(one, other, far, mask_border=False)
+    torch.testing.assert_close(outside, other.square().mean())
 
 
 def test_a_cell_half_out_of_frame_does_not_count():

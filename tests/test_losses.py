@@ -1,11 +1,12 @@
-"""The contrastive loss against the equations, written out cell by cell."""
+"""The losses of all pairs against the equations, written out cell by cell."""
 
 import math
+import re
 
 import pytest
 import torch
 
-from sslnb.losses import contrastive_loss, weighted_mean
+from sslnb.losses import attention_loss, contrastive_loss, weighted_mean
 
 FORMS = ("paper", "release")
 SHAPES = [(2, 1, 1), (2, 3, 4), (3, 5, 2), (5, 1, 7), (6, 12, 12)]  # B, h, w
@@ -436,3 +437,72 @@ def test_a_batch_of_one_has_nothing_to_contrast_with(form):
 def test_an_unknown_form_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'infonce'.*'release' and 'paper'"):
         contrastive_loss(torch.zeros(2, 2, 4, 4), "infonce")
+
+
+# --- the baseline "Attention"
+
+
+def loop_attention(similarity, temperature=0.07):
+    """Each clip's own sound against the next clip's, cell by cell."""
+    batch, total = len(similarity), 0.0
+    for i in range(batch):
+        distances = []
+        for k in (i, (i + 1) % batch):
+            cells = similarity[i][k]
+            weights = [math.exp(s / temperature) for s in cells]
+            score = sum(w * s for w, s in zip(weights, cells)) / sum(weights)
+            distances.append(math.sqrt(2 - 2 * score))
+        own, other = map(math.exp, distances)
+        total += (own / (own + other)) ** 2
+    return total / batch
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_equals_a_loop_over_clips_and_cells(shape, temperature):
+    similarity = maps(*shape, high=0.95)
+    need = loop_attention(similarity.flatten(2).tolist(), temperature)
+    assert attention_loss(similarity, temperature).item() == pytest.approx(need)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.4, 1.0])
+def test_sounds_that_attention_cannot_tell_apart_cost_a_quarter(value):
+    assert attention_loss(constant(4, value)).item() == pytest.approx(0.25)
+
+
+def test_attention_is_pulled_to_the_own_sound_and_pushed_from_the_next():
+    similarity = maps(4, 3, 3, high=0.9).requires_grad_()
+    attention_loss(similarity).backward()
+    slope = similarity.grad.sum((2, 3))  # of one more cosine everywhere
+    for i in range(4):
+        for k in range(4):
+            if k == i:
+                assert slope[i, k] < 0
+            elif k == (i + 1) % 4:
+                assert slope[i, k] > 0
+            else:
+                assert slope[i, k] == 0
+
+
+def test_attention_has_a_finite_slope_where_the_own_sound_is_perfect():
+    similarity = constant(3, 1.0).requires_grad_()
+    attention_loss(similarity).backward()
+    assert similarity.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("split", [1, 2, 4])
+def test_attention_of_the_rows_of_two_processes_is_that_of_the_whole(split):
+    similarity = maps(5, 3, 4)
+    parts = [torch.arange(5)[:split], torch.arange(5)[split:]]
+    found = sum(
+        len(own) / 5 * attention_loss(similarity[own], own=own) for own in parts
+    )
+    torch.testing.assert_close(found, attention_loss(similarity))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 2, 4, 4), (1, 1, 4, 4)])
+def test_attention_refuses_what_the_contrastive_loss_refuses(shape):
+    with pytest.raises(ValueError) as found:
+        attention_loss(torch.zeros(shape))
+    with pytest.raises(ValueError, match=re.escape(str(found.value))):
+        contrastive_loss(torch.zeros(shape))

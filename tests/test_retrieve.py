@@ -10,7 +10,7 @@ from sklearn.metrics import label_ranking_average_precision_score, top_k_accurac
 from sklearn.neighbors import KNeighborsClassifier
 
 from sslnb import retrieve
-from sslnb.retrieve import pool_image, rank, retrieval_scores
+from sslnb.retrieve import hits, pool_image, rank, retrieval_scores
 
 
 def seeded(seed=0):
@@ -108,6 +108,19 @@ def test_ranking_in_blocks_is_ranking_at_once(monkeypatch):
     ):
         assert torch.equal(found, expected)
     assert whole[2].shape == (23, 4)
+
+
+def test_hits_say_of_each_rank_whether_it_is_right_and_rank_last_what_is_left_out():
+    similarity = torch.randn(8, 10, generator=seeded())
+    similarity[:, 3] = similarity[:, 7]  # equal items keep their order
+    query, gallery = kinds(8, 3).numpy(), kinds(10, 3, 1).numpy()
+    leave_out = torch.rand(8, 10, generator=seeded(1)) < 0.3
+    found = hits(similarity, query, gallery, leave_out)
+    for q in range(8):
+        left = [g for g in range(10) if not leave_out[q, g]]
+        left.sort(key=lambda g: -similarity[q, g])
+        right = [gallery[g] == query[q] for g in left]
+        assert found[q].tolist() == right + [False] * (10 - len(left))
 
 
 def test_features_that_are_given_stay_as_they_were():

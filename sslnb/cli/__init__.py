@@ -51,6 +51,7 @@ STOPPED = {
     "pack": "what is packed is kept, and the same command goes on",
     "scenes": "what is packed is kept, and the same command goes on",
     "train": "the last complete state is kept, and --resume goes on from it",
+    "experiments": "what is done is kept, and the same command goes on",
 }
 
 

@@ -73,18 +73,24 @@ class Run:
         """The file of its result."""
         return results / f"{self.name}.json"
 
-    def is_done(self, results: Path = RUNS) -> bool:
-        """Whether its result is there, and of these settings."""
+    def result(self, results: Path = RUNS) -> dict[str, Any] | None:
+        """Its result, or None where there is none of these settings."""
+        path = self.path(results)
         try:
-            found = json.loads(self.path(results).read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            same = self.settings.items() <= found.items()
         except FileNotFoundError:
-            return False
-        except ValueError as error:
+            return None
+        except (ValueError, AttributeError) as error:
             raise ValueError(
-                f"{self.path(results)} is no JSON ({error}): delete it, and its run is "
+                f"{path} is no result of a run ({error}): delete it, and its run is "
                 "made anew"
             ) from error
-        return self.settings.items() <= found.items()
+        return found if same else None
+
+    def is_done(self, results: Path = RUNS) -> bool:
+        """Whether its result is there, and of these settings."""
+        return self.result(results) is not None
 
 
 @dataclass(frozen=True)

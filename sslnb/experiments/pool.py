@@ -7,19 +7,16 @@ two of them side by side take no longer than one. A process keeps the clips that
 loaded from run to run.
 """
 
-import multiprocessing
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from statistics import median
 
 from sslnb.experiments.grid import RUNS, Run
+from sslnb.experiments.pace import Pace
+from sslnb.experiments.workers import Workers
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+TRIES = 3  # of a run whose process is killed
 
 
 def perform_all(
@@ -33,79 +30,68 @@ def perform_all(
     """Make the runs that are not done, `jobs` at a time; {run: why it failed}.
 
     gpus: each job gets one of them in turn; 0: the processor. `say` is told of every run
-    that ends: how many are left, and how long they will take. A run that fails, or that
-    another process makes, does not stop the others. Stopped by Ctrl-C, or killed, all go
-    on where they were when this is called again.
+    that ends: how many are left, and how long they will take. A run that fails does not
+    stop the others. One whose process is killed goes on in a new process, TRIES times in
+    all. One that another command makes is left to it. Stopped by Ctrl-C, or killed, all
+    go on where they were when this is called again.
     """
-    left = [run for run in runs if not run.is_done(results)]
+    left = {run.name: run for run in runs if not run.is_done(results)}
     say(f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(left)} are left")
+    if not left:
+        return {}
+    jobs, pace, waiting = min(jobs, len(left)), Pace(results), deque(left.values())
     failed: dict[str, str] = {}
-    took: list[float] = []
-    with _pool(min(jobs, len(left)) or 1, gpus) as pool:
-        futures = {pool.submit(_perform, run, results, work): run for run in left}
-        for number, future in enumerate(as_completed(futures), 1):
-            run = futures[future]
-            why, seconds = _outcome(future)
-            if why:
+    killed: Counter[str] = Counter()
+    elsewhere: set[str] = set()
+    with Workers(jobs, gpus) as workers:
+        while waiting or workers.busy:
+            while waiting and workers.free:
+                run = waiting.popleft()
+                workers.start(run, perform_here, run, results, work, bool(gpus))
+            for run, future in workers.ended():
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    killed[run.name] += 1
+                    if killed[run.name] < TRIES:
+                        say(f"{run.name}: its process was killed; a new one goes on")
+                        waiting.appendleft(run)
+                        continue
+                    why = (
+                        f"its process was killed {TRIES} times; if memory is short, take "
+                        "fewer jobs"
+                    )
+                except BlockingIOError:
+                    if run.name not in elsewhere:
+                        elsewhere.add(run.name)
+                        waiting.append(run)  # once more, after all others
+                    continue
+                except Exception as error:  # which must not stop the others
+                    why = " ".join(f"{type(error).__name__}: {error}".split())
+                else:
+                    seconds = pace.add(run.result(results) or {"variant": run.variant})
+                    elsewhere.discard(run.name)
+                    del left[run.name]
+                    rest = [run for run in left.values() if run.name not in failed]
+                    say(f"{run.name}: {seconds:.0f} s; {pace.says(rest, jobs)}")
+                    continue
                 failed[run.name] = why
                 say(f"{run.name} failed: {why}")
-                continue
-            took.append(seconds)
-            rest = len(left) - number
-            hours = median(took) * rest / jobs / 3600
-            say(
-                f"{run.name}: {seconds:.0f} s; {rest} runs are left"
-                + (f", about {hours:.1f} hours" if rest else "")
-            )
+    busy = sorted(elsewhere & (left.keys() - failed.keys()))
+    say(
+        f"{len(runs) - len(left)} of {len(runs)} runs are done"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+        + (f"; made by another command: {', '.join(busy)}" if busy else "")
+    )
     return failed
 
 
-def _outcome(future: Future) -> tuple[str, float]:
-    """Why a run failed, "" if it did not, and its seconds."""
-    try:
-        return "", future.result()
-    except BrokenProcessPool:
-        return "its process, or another, was killed: start again, and it goes on", 0.0
-    except Exception as error:  # whatever stops one run must not stop the others
-        return " ".join(f"{type(error).__name__}: {error}".split()), 0.0
+def perform_here(run: Run, results: Path, work: Path | None, gpu: bool) -> None:
+    """Make a run in this process, on its GPU or with one thread."""
+    import torch
 
-
-@contextmanager
-def _pool(jobs: int, gpus: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each, or one GPU; stopped at once by Ctrl-C."""
-    context = multiprocessing.get_context("spawn")
-    turns = context.Queue()
-    for number in range(jobs):
-        turns.put(number % gpus if gpus else -1)
-    before = {name: os.environ.get(name) for name in THREADS}
-    if not gpus:  # threads that share cores slow each other down many times
-        os.environ |= dict.fromkeys(THREADS, "1")
-    pool = ProcessPoolExecutor(jobs, context, _begin, (turns,))
-    try:
-        yield pool
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            with suppress(KeyError):
-                del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
-
-
-def _begin(turns) -> None:
-    """In each process, before it loads torch: which GPU it has."""
-    gpu = turns.get()
-    os.environ["CUDA_VISIBLE_DEVICES"] = "" if gpu < 0 else str(gpu)
-
-
-def _perform(run: Run, results: Path, work: Path | None) -> float:
-    """Make a run in this process; its seconds."""
     from sslnb.experiments.run import WORK, perform
 
-    started = time.perf_counter()
+    if not gpu:
+        torch.set_num_threads(1)
     perform(run, results, work or WORK)
-    return time.perf_counter() - started

@@ -221,7 +221,7 @@ def read_results(folder: str | Path = FOLDER) -> Results:
     """All results in a folder; FileNotFoundError where there are none."""
     folder = Path(folder)
     runs: dict[str, dict[int, Any]] = {}
-    for path in sorted((folder / "runs").glob("*.json")):
+    for path in sorted((folder / "runs").glob("[!.]*.json")):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
             runs.setdefault(result["variant"], {})[result["seed"]] = result

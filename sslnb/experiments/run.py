@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from importlib.metadata import version
@@ -23,10 +24,10 @@ import torch
 from sslnb.experiments import measure
 from sslnb.experiments.classifier import train_classifier
 from sslnb.experiments.grid import FOLDER, RUNS, Run
-from sslnb.files import ROOT, atomic_write
+from sslnb.files import ROOT, atomic_write, locked, remove_leftovers
 from sslnb.localise.intervals import of_ciou
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import run_folder, states
+from sslnb.training.checkpoint import files_of_run, run_folder, states
 from sslnb.training.clips import load_training
 from sslnb.training.loop import train
 from sslnb.training.state import network
@@ -48,19 +49,31 @@ def perform(
     epoch's batches. BlockingIOError where another process makes this run; errors of
     `training.loop.train`.
     """
-    path = run.path(results)
-    if run.is_done(results):
-        return path
-    folder = work / f"{run.name}-{run.digest}"
+    path, folder = run.path(results), work / f"{run.name}-{run.digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # training locks its folder, too, but measuring is part of the run
+    with locked(folder / ".run", f"another process makes {run.name}"):
+        if not run.is_done(results):
+            result = _result(run, folder, progress)
+            results.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    return path
+
+
+def _result(run: Run, folder: Path, progress: Callable) -> dict[str, Any]:
+    """Train a run in a folder, and measure it; its result, as JSON has it."""
     history = _trained(run, folder, progress)
+    started = time.perf_counter()
     model = SoundLocaliser.load(folder)
-    half = measure.classes_of(run.half) if run.half else None
     columns = {}
-    for name in ("halves",) if half else ("test", "unseen", "wild", "duets"):
+    for name in ("halves",) if run.half else ("test", "unseen", "wild", "duets"):
         found = measure.measure(model, name, run.kind == "classifier")
         if found:
             columns[name] = found
-    result = {
+    packed = _packed(columns)
+    return {
         "run": run.name,
         "variant": run.variant,
         "seed": run.config.seed,
@@ -68,14 +81,16 @@ def perform(
         "day": date.today().isoformat(),
         **provenance(),
         "seconds": round(sum(metrics.get("seconds", 0) for metrics in history), 1),
+        "seconds_measuring": round(time.perf_counter() - started, 1),
         "history": _by_metric(history),
-        "metrics": {name: scores(each) for name, each in columns.items()},
-        "per_clip": _packed(columns),
+        "metrics": {name: scores(unpacked(each)) for name, each in packed.items()},
+        "per_clip": packed,
     }
-    results.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    return path
+
+
+def unpacked(columns: Mapping[str, dict]) -> dict[str, np.ndarray]:
+    """What each clip says, of what a result's "per_clip" has on a set: column -> (N,)."""
+    return {name: measure.unpack(values) for name, values in columns.items()}
 
 
 def _trained(run: Run, folder: Path, progress: Callable) -> list[dict[str, float]]:
@@ -92,6 +107,9 @@ def _trained(run: Run, folder: Path, progress: Callable) -> list[dict[str, float
         with run_folder(folder, resume=True):
             return train_classifier(run.config, clips, folder)
     resume = bool(states(folder))
+    if not resume:  # killed before its first state, it may have left a model
+        for path in files_of_run(folder):
+            path.unlink()
     for _ in train(run.config, clips, val, folder, resume, progress, threads=1):
         pass
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
@@ -118,19 +136,23 @@ def scores(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def provenance() -> dict[str, Any]:
     """The commit, versions and machine that make a run."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
     return {
-        "commit": described.stdout.strip() or None,
+        "commit": _commit(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _commit() -> str | None:
+    """The checkout's commit; None where there is none, or no git."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
 
 def machine() -> str:

@@ -32,7 +32,8 @@ def load_training(
     data="soundstamps" composes `scenes` clips, by default as many as the regime has: a
     part FRAMES of the split `frames`, the others of `train`; and `val_clips` of val. In
     the regime "clips" the others are of `ladder`, and those of val of its classes. With
-    `classes`, all are of `train` and `val`, and show and play nothing but these.
+    `classes`, the others are of `train`; all play nothing but these, and scenes to train
+    on show no object of another.
     data="packed" opens the store `root`; data="vggsound" the store `root`/packed, which
     is first made of the prepared clips in `root` (data.field.layouts), or of those in the
     list of names `listed`; a missing or damaged clip is an error, or with `skip_damaged`

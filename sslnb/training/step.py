@@ -166,7 +166,7 @@ def total_loss(branches: nn.Module, config: TrainConfig, views: Views):
     terms = {"contrastive": sum(losses[1:], losses[0]).detach() / len(losses)}
     if "equivariance" in config.parts:
         assert views.theta is not None  # no model has this loss without T_geo
-        geo = consistency_loss(config, responses, views.theta)  # eq. 10
+        geo = consistency_loss(config, responses, views.theta, batch)  # eq. 10
         loss = loss + config.geo_weight * geo
         terms["equivariance"] = geo.detach()
     return loss, terms
@@ -191,12 +191,18 @@ def paired_loss(config: TrainConfig, similarity: Tensor, own: Tensor | None = No
     )
 
 
-def consistency_loss(config: TrainConfig, responses, theta: Tensor) -> Tensor:
-    """L_geo of maps (b, h, w) of both branches, as the configuration wants it: eq. 10."""
+def consistency_loss(
+    config: TrainConfig, responses, theta: Tensor, batch: int
+) -> Tensor:
+    """L_geo of maps (b, h, w) of both branches, as the configuration wants it: eq. 10.
+
+    batch: clips of the whole batch, of which these are this process's.
+    """
     response_1, response_2 = responses
     if config.views == "release":
         size = PRESETS[config.preset].image_size
-        return released.equivariance_loss(response_1, response_2, theta, size)
+        loss = released.equivariance_loss(response_1, response_2, theta, size)
+        return loss * (len(theta) * parallel.world_size() / batch)  # slices may differ
     return equivariance_loss(
         response_1, response_2, theta, parallel.all_sum, config.mask_border
     )

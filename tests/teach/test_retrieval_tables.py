@@ -39,13 +39,6 @@ def test_excerpts_of_one_file_are_of_one_recording():
     assert len(set(zip(found, [x.sound for x in many]))) == len({x.sound for x in many})
 
 
-def test_hits_are_those_of_a_loop():
-    case = a_case()
-    for row, right in zip(retrieval.hits(*case).int().tolist(), lists_of(*case)):
-        assert row[: len(right)] == right
-        assert not any(row[len(right) :])
-
-
 def test_scores_are_those_of_the_module():
     rng = torch.Generator().manual_seed(0)
     features = torch.randn(20, 4, generator=rng)
