@@ -21,7 +21,9 @@ class Pace:
     def __init__(self, results: Path):
         self.took: dict[str, list[float]] = {}
         for path in results.glob("[!.]*.json"):
-            with suppress(ValueError, KeyError, AttributeError):  # damaged, or no result
+            with suppress(
+                ValueError, KeyError, AttributeError
+            ):  # damaged, or no result
                 self.add(json.loads(path.read_text(encoding="utf-8")))
 
     def add(self, result: Mapping[str, Any]) -> float:

@@ -9,6 +9,7 @@ from statistics import mean
 from sslnb.experiments.results import Contrast, Results
 from sslnb.localise.intervals import Score
 from sslnb.teach.experiments import (
+    RECIPES,
     Compared,
     curves,
     falls,
@@ -17,6 +18,7 @@ from sslnb.teach.experiments import (
     verdict,
 )
 from sslnb.teach.plot.base import table
+from sslnb.teach.published import OPEN_SET, PUBLISHED, VGG_SS, pair
 
 BOTH = ("test", "unseen")
 PARTS = {  # step of table 1 -> what it adds
@@ -142,6 +144,28 @@ def _mixing(results):
     ]
 
 
+def printed() -> dict[str, str]:
+    """What the paper prints of recipes on VGG-SS: {name: "cIoU / AUC"}."""
+    papers = {p.name: pair(p.vggss) for p in PUBLISHED if p.vggss}
+    known = {
+        "attention": "Attention",
+        "lvs": "LVS",
+        "A": "the paper, A",
+        "F": "the paper, F",
+    }
+    guesses = {name: pair(VGG_SS[name]) for name in ("centre prior", "oracle")}
+    return {RECIPES[name]: papers[paper] for name, paper in known.items()} | guesses
+
+
+def open_set_printed() -> str:
+    """Table 4 of the paper in a sentence."""
+    parts = [
+        f"{name.replace('the paper', 'its own')} from {heard[0]} to {unheard[0]}"
+        for name, (heard, unheard) in OPEN_SET.items()
+    ]
+    return f"The paper's table 4 has cIoU of {' and of '.join(parts)}."
+
+
 def steps_text(steps: Compared, names: Sequence[str]) -> str:
     """How many steps of table 1 are resolved, and how many would be by chance."""
     said = {
@@ -172,7 +196,7 @@ def lead_text(lead: Compared) -> str:
             area = any(scores[name].low > 0 for name in ("cIoU", "AUC"))
             ahead = area and scores["pointing"].low > 0
             words.append(f"{'**yes**' if ahead else 'not resolved'} on `{where}`")
-        lines.append(f"- ahead of {rival.removeprefix('− ')}: {', '.join(words)}")
+        lines.append(f"- ahead of {rival.removeprefix('ours − ')}: {', '.join(words)}")
     return (
         "Is ours ahead in cIoU or AUC, *and* in the pointing game, with intervals that "
         "leave zero out?\n\n" + "\n".join(lines)

@@ -91,8 +91,10 @@ def each(
 def less(
     first: str, others: Iterable[str], names: Mapping[str, str] = RECIPES
 ) -> dict[str, Contrast]:
-    """What a variant has more than others: {"− name": {first: 1, other: −1}}."""
-    return {f"− {names.get(other, other)}": {first: 1, other: -1} for other in others}
+    """What ours, a variant, has more than others: {"ours − name": {first: 1, other: −1}}."""
+    return {
+        f"ours − {names.get(other, other)}": {first: 1, other: -1} for other in others
+    }
 
 
 def steps(models: str = "ABCDEF") -> dict[str, Contrast]:
@@ -101,14 +103,24 @@ def steps(models: str = "ABCDEF") -> dict[str, Contrast]:
     return {f"{a}→{b}": {b: 1, a: -1} for a, b in pairs}
 
 
-def scores(found: Compared, names: Sequence[str], sign: str = "") -> str:
-    """A table: a row for each set and contrast, a column for each score."""
-    rows = [
-        [f"`{where}`", row, *(number(s[n], n, sign) if n in s else "–" for n in names)]
-        for where, contrasts in found.items()
-        for row, s in contrasts.items()
-    ]
-    return table(["set", "", *names], rows)
+def scores(
+    found: Compared,
+    names: Sequence[str],
+    sign: str = "",
+    beside: Mapping[str, str] | None = None,
+) -> str:
+    """A table: a row for each set and contrast, a column for each score.
+
+    beside: what papers print, {contrast: "cIoU / AUC"}, as the last column.
+    """
+    rows = []
+    for where, contrasts in found.items():
+        for row, s in contrasts.items():
+            each = (number(s[n], n, sign) if n in s else "–" for n in names)
+            printed = [] if beside is None else [beside.get(row, "–")]
+            rows.append([f"`{where}`", row, *each, *printed])
+    paper = [] if beside is None else ["printed, on VGG-SS: cIoU / AUC"]
+    return table(["set", "", *names, *paper], rows)
 
 
 def resolved(found: Compared, names: Sequence[str]) -> dict[str, list[str]]:

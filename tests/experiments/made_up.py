@@ -82,7 +82,9 @@ def write(folder: Path, variants=None, seeds=None) -> Path:
         if run.kind == "classifier":
             found = {"unseen": {"audio": found["unseen"]["audio"]}}
         checked = [k for k in range(run.config.epochs) if k % 4 == 3]
-        auc = [0.3 + 0.001 * k if k in checked else None for k in range(run.config.epochs)]
+        auc = [
+            0.3 + 0.001 * k if k in checked else None for k in range(run.config.epochs)
+        ]
         history = {
             "epoch": [float(k + 1) for k in range(run.config.epochs)],
             "loss": [1.0] * run.config.epochs,

@@ -727,3 +727,49 @@ def test_ranked_clips_stand_under_their_numbers():
     figure = plot.ranked_maps(clips, maps, numbers, 2 * numbers, groups)
     titles = [ax.get_title().splitlines()[1] for ax in figure.axes]
     assert titles[0] == "cIoU 0.30, bound 0.60" and titles[2] == "cIoU 0.10, bound 0.20"
+
+
+def test_figures_of_the_experiments_show_every_row_and_set():
+    from sslnb.localise.intervals import Score
+
+    sure, worse, unsure = Score(0.1, 0.05, 0.2), Score(-0.1, -0.2, 0.0), Score(0, -1, 1)
+    worse = Score(-0.1, -0.2, -0.05)
+    rows = {"one": {"AUC": sure, "e_app": sure}, "two": {"AUC": worse, "e_app": unsure}}
+    found = {"test": rows, "unseen": rows}
+    figure = plot.differences(found, ("AUC", "e_app"))
+    points, errors = figure.axes
+    assert points.get_xlabel() == "points" and errors.get_xlabel() == "change of error"
+    assert errors.xaxis_inverted() and not points.xaxis_inverted()
+    drawn = [line for line in points.lines if len(line.get_xdata()) == 1]
+    assert sorted({line.get_xdata()[0] for line in drawn}) == [-10, 10]  # per cent
+    assert {line.get_color() for line in drawn} >= {plot.RED}
+    plt.close(figure)
+
+    figure = plot.levels(found, ("AUC", "e_app"), found)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
+        "one",
+        "two",
+    ]
+    assert {text.get_text() for text in figure.legends[0].texts} >= {"test", "unseen"}
+    plt.close(figure)
+
+    pairs = {"A": ("one", "two")}
+    figure = plot.few_and_all(found, pairs, "AUC", (36, 500))
+    assert [ax.get_title() for ax in figure.axes] == ["on `test`", "on `unseen`"]
+    plt.close(figure)
+
+    x = np.arange(3)
+    figure = plot.validation({"D": [(x, x), (x, x + 2)]}, "AUC")
+    assert np.array_equal(figure.axes[0].lines[-1].get_ydata(), x + 1)  # the mean
+    plt.close(figure)
+
+    maps = {"ours": np.random.default_rng(0).random((2, 12, 12))}
+    images = torch.zeros(2, 3, 96, 96)
+    boxes = [((0.1, 0.1, 0.5, 0.5),)] * 2
+    figure = plot.qualitative(images, boxes, maps, ["first", "second"])
+    assert len(figure.axes) == 4 and all(ax.patches for ax in figure.axes)
+    plt.close(figure)
+
+    figure = plot.activations({"ours": {"own": x, "silence": x - 1}})
+    assert len(figure.axes[0].lines) == 2
+    plt.close(figure)

@@ -14,6 +14,7 @@ from sslnb.teach.exercises import (
     data,
     equivariance,
     evaluation,
+    experiments,
     invariance,
     retrieval,
     training,
@@ -28,6 +29,7 @@ EXERCISES: dict[str, Exercise] = {
     **training.EXERCISES,
     **evaluation.EXERCISES,
     **retrieval.EXERCISES,
+    **experiments.EXERCISES,
 }
 
 
