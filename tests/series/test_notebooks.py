@@ -44,6 +44,7 @@ SMALL = {
         "scored": 50,
         "seed": 3,
     },
+    "08_experiments": {"live": "untrained-0", "seed": 3},
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from sslnb.experiments.measure import classes_of
 from sslnb.experiments.results import read_results
 from sslnb.localise.intervals import Score
-from sslnb.teach import claims, experiments
+from sslnb.teach import claims, experiments, outcomes
 from tests.experiments import made_up
 
 
@@ -55,7 +55,7 @@ def test_each_step_has_one_part_more():
 
 
 def test_a_clip_is_heard_by_the_half_that_has_its_class(results):
-    halves = experiments.heard_and_unheard(results, ("F",))
+    halves = outcomes.heard_and_unheard(results, ("F",))
     labels = results.labels("halves")
     a = np.isin(labels, sorted(classes_of("0a")))
     heard = halves.columns("F heard", "halves", 0)["ciou"]
@@ -70,8 +70,8 @@ def test_a_clip_is_heard_by_the_half_that_has_its_class(results):
 def test_separability_is_the_area_under_the_roc_curve(results):
     from sklearn.metrics import roc_auc_score
 
-    areas = experiments.separability(results, "F")
-    peaks = experiments.peaks_with(results, "F", 1)
+    areas = outcomes.separability(results, "F")
+    peaks = outcomes.peaks_with(results, "F", 1)
     for sound in ("off-screen", "noise", "silence"):
         truth = np.repeat([1, 0], len(peaks["own"]))
         both = np.concatenate([peaks["own"], peaks[sound]])
@@ -80,17 +80,17 @@ def test_separability_is_the_area_under_the_roc_curve(results):
 
 
 def test_curves_leave_out_epochs_that_were_not_validated(results):
-    curves = experiments.curves(results, {"D": "D-long"})
+    curves = outcomes.curves(results, {"D": "D-long"})
     for epochs, values in curves["D"]:
         assert np.array_equal(epochs % 4, np.zeros(len(epochs)))
         assert len(values) == 20 and np.all(np.diff(values) > 0)
-    assert experiments.falls(curves) == {"D": [0, 0]}
+    assert outcomes.falls(curves) == {"D": [0, 0]}
     x = np.arange(3.0)
-    assert experiments.falls({"": [(x, np.array([1.0, 5.0, 3.0]))]}) == {"": [2.0]}
+    assert outcomes.falls({"": [(x, np.array([1.0, 5.0, 3.0]))]}) == {"": [2.0]}
 
 
 def test_examples_go_from_the_worst_to_the_best(results):
-    chosen = experiments.examples(results, "F")
+    chosen = outcomes.examples(results, "F")
     ciou = results.columns("F", "unseen", 0)["ciou"][:24]
     assert ciou[chosen[0]] == ciou.min() and ciou[chosen[-1]] == ciou.max()
     assert np.all(np.diff(ciou[chosen]) >= 0)
