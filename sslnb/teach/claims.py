@@ -14,13 +14,6 @@ from sslnb.teach.plot.base import table
 from sslnb.teach.published import OPEN_SET, PUBLISHED, VGG_SS, pair
 
 BOTH = ("test", "unseen")
-PARTS = {  # step of table 1 -> what it adds
-    "A→B": "T_app",
-    "B→C": "T_geo",
-    "C→D": "T_mask",
-    "D→E": "T_mix",
-    "E→F": "L_geo",
-}
 # claim, where in the paper; contrast; score; sets
 CLAIMS: tuple[tuple[str, Contrast, str, Sequence[str]], ...] = (
     ("T_app makes maps invariant (3.3.1)", {"B": 1, "A": -1}, "e_app", BOTH),

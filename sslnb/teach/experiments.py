@@ -30,6 +30,14 @@ CHANGED = {  # variant -> what differs from F
     "sharp": "no smoothing",
     "deep": "depth of ResNet-18",
 }
+PARTS = {  # step of table 1 -> what it adds
+    "A→B": "T_app",
+    "B→C": "T_geo",
+    "C→D": "T_mask",
+    "D→E": "T_mix",
+    "E→F": "L_geo",
+}
+
 Compared = dict[str, dict[str, dict[str, Score]]]  # set -> row -> score -> Score
 
 
@@ -95,6 +103,14 @@ def steps(models: str = "ABCDEF") -> dict[str, Contrast]:
     """The steps of table 1, "A→B" to "E→F", and all of them at once."""
     pairs = [*pairwise(models), (models[0], models[-1])]
     return {f"{a}→{b}": {b: 1, a: -1} for a, b in pairs}
+
+
+def with_parts(found: Compared) -> Compared:
+    """The same with the steps named by what they add: "A→B T_app"."""
+    return {
+        where: {f"{step} {PARTS.get(step, 'all')}": each for step, each in rows.items()}
+        for where, rows in found.items()
+    }
 
 
 def scores(
