@@ -70,14 +70,16 @@ def perform_all(
                     why = " ".join(f"{type(error).__name__}: {error}".split())
                 else:
                     seconds = pace.add(run.result(results) or {"variant": run.variant})
-                    elsewhere.discard(run.name)
                     del left[run.name]
                     rest = [run for run in left.values() if run.name not in failed]
-                    say(f"{run.name}: {seconds:.0f} s; {pace.says(rest, jobs)}")
+                    took = f"{seconds:.0f} s"
+                    if run.name in elsewhere:
+                        took = "another command made it"
+                    say(f"{run.name}: {took}; {pace.says(rest, jobs)}")
                     continue
                 failed[run.name] = why
                 say(f"{run.name} failed: {why}")
-    busy = sorted(elsewhere & (left.keys() - failed.keys()))
+    busy = sorted(elsewhere & left.keys() - failed.keys())
     say(
         f"{len(runs) - len(left)} of {len(runs)} runs are done"
         + (f"; failed: {', '.join(failed)}" if failed else "")
