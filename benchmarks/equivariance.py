@@ -6,27 +6,35 @@
 
 Model F in the regime of few clips, seen often, at several λ_geo; then again with one
 thing changed: depth (and so the receptive field), image size, angle, number of
-clips, without the loss and with λ_geo 20. Adds a line a run to data/equivariance.jsonl,
-in the form of data/table_1.jsonl. The usual model with λ_geo 0 and 2 is in table 1
-already, as E and F. Draws the README's figure of λ_geo, data/equivariance.svg.
+clips, without the loss and with λ_geo 20. Adds a line a run to data/equivariance.jsonl;
+what has a line is not trained again. The usual model with λ_geo 0 and 2 is in the grid
+of experiments already, as E and F. Draws the README's figure, data/equivariance.svg.
 """
 
 import argparse
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ledger import ROOT
-from benchmarks.table_1 import MEASURES, add_row, save
-from sslnb.files import DATA
-from sslnb.model import PRESETS
-from sslnb.teach import plot
-from sslnb.teach.equivariance import USUAL, trial
+from tqdm import tqdm
+
+from benchmarks.ledger import ROOT, rows
+from sslnb import consistency, localise
+from sslnb.data import Clips, load_scenes
+from sslnb.experiments.measure import COUNT as SCORED
+from sslnb.experiments.results import read_results
+from sslnb.experiments.run import provenance
+from sslnb.model import PRESETS, SoundLocaliser
+from sslnb.teach import figures
+from sslnb.teach.equivariance import TRIED, USUAL, trial
+from sslnb.training.checkpoint import states
+from sslnb.training.clips import heard_in, load_training
+from sslnb.training.loop import train
 from sslnb.training.recipe import RECIPES, REGIMES, TrainConfig
 
-TABLE = DATA / "equivariance.jsonl"
-FIGURE = DATA / "equivariance.svg"
 RUNS = ROOT / "runs" / "equivariance"
 COUNT, EPOCHS = REGIMES["clips"]["clips"], REGIMES["clips"]["epochs"]
 # What is changed: of the model, of the training; and how many clips. A run has as many
@@ -57,11 +65,15 @@ def main():
             options.seeds or seeds, options.geo_weights or weights
         ):
             run(name, weight, seed)
-    draw(FIGURE)
+    figures.weights(trial(read_results()))
 
 
-def run(name: str, weight: float, seed: int):
-    """Train one variant at one λ_geo from one seed, if the table has it not."""
+def run(name: str, weight: float, seed: int, table: Path = TRIED, runs: Path = RUNS):
+    """Train one variant at one λ_geo from one seed, if the table has it not.
+
+    A run that was stopped goes on. A row holds the settings that there were when it was
+    made: a setting that came later has its default.
+    """
     model, changes, count = VARIANTS[name]
     preset = "laptop"
     if model:  # a preset of its own, so that a run is resumed and loaded as ever
@@ -73,16 +85,50 @@ def run(name: str, weight: float, seed: int):
         **{"regime": "clips", "epochs": EPOCHS, "seed": seed, **changes},
         geo_weight=weight,
     )
-    folder = RUNS / f"{name}-{weight:g}-{seed}".replace(" ", "_")
-    add_row(TABLE, folder, config, count, variant=name)
+    wanted = json.loads(json.dumps(asdict(config)))
+    for row in rows(table):
+        same = row["variant"] == name and row["clips"] == count
+        if same and row["config"].items() <= wanted.items():
+            return
+    folder = runs / f"{name}-{weight:g}-{seed}".replace(" ", "_")
+    clips, val = load_training(preset, count, regime=config.regime, progress=tqdm)
+    for metrics in train(config, clips, val, folder, bool(states(folder))):
+        told = ", ".join(f"{key} {value:.3g}" for key, value in metrics.items())
+        print(f"{folder.name}: {told}", flush=True)
+    trained, size = SoundLocaliser.load(folder), PRESETS[preset].image_size
+    row = {
+        "model": config.model,
+        "seed": seed,
+        "scored": SCORED,
+        "day": date.today().isoformat(),
+        **provenance(),
+        "clips": count,
+        "config": wanted,
+        "variant": name,
+        "scores": {
+            split: measured(
+                trained, load_scenes(split, SCORED, size, only=heard_in(config.regime))
+            )
+            for split in ("test", "unseen")
+        },
+        "history": rows(folder / "metrics.jsonl"),
+    }
+    with open(table, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
-def draw(path: Path):
-    """AUC, e_app and e_geo over λ_geo, as an SVG that is the same whenever it is drawn."""
-    tried = trial()
-    usual = tried[tried["variant"] == USUAL].assign(AUC=100 * tried["AUC"])
-    figure = plot.over_setting(usual, "weight", "split", MEASURES, "$λ_{geo}$")
-    save(figure, path)
+def measured(model: SoundLocaliser, clips: Clips) -> dict[str, float]:
+    """What a row has of a model on clips, rounded: fractions, and errors.
+
+    "deviation" is that of a map over its cells; "e_geo …" are of several transforms.
+    """
+    maps = localise.respond_to(model, clips)
+    found = localise.score(maps, clips)
+    found["deviation"] = maps.flatten(1).std(1).mean().item()
+    found["e_app"] = consistency.invariance(model, clips).error
+    changes = consistency.equivariance(model, clips)
+    found |= {f"e_geo {name}": change.error for name, change in changes.items()}
+    return {key: round(value, 4) for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ kind of machine stands in the table as "not measured".
 """
 
 import json
-import os
 import platform
 import subprocess
 from datetime import date
@@ -16,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from sslnb.experiments.run import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = Path(__file__).with_name("ledger.jsonl")
@@ -59,21 +60,6 @@ ROWS = {
     ),
     "hours": ("hours for 80 epochs of 144,000 clips", (True,)),
 }
-
-
-def processor():
-    """The processor's name where Linux tells it, else what Python knows."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def machine():
-    """What it ran on, in words."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {processor()}"
-    return f"{processor()}, {os.cpu_count()} cores"
 
 
 def commit():

@@ -110,11 +110,7 @@ def test_choices_are_those_of_the_code():
     assert get_args(localise.Protocol) == tuple(PROTOCOLS)
     files = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
     assert {"all", *files} == set(get_args(series.Benchmark))
-    assert files - set(series.BENCHMARKS) == {
-        "table_1",
-        "equivariance",
-        "store_formats",
-    }
+    assert files - set(series.BENCHMARKS) == {"equivariance", "store_formats"}
 
 
 # --- exit codes -------------------------------------------------------------

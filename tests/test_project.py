@@ -15,14 +15,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import equivariance, ledger, table_1
+from benchmarks import equivariance, ledger
 from sslnb.cli import app
+from sslnb.experiments.grid import read_grid
+from sslnb.experiments.results import ERRORS, LOCALISATION, read_results
 from sslnb.files import CHECKPOINT
+from sslnb.teach import ablation, figures
+from sslnb.teach.equivariance import TRIED, USUAL, gain, trial
+from sslnb.teach.experiments import verdict
 from sslnb.training.recipe import REGIMES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+
+
+@pytest.fixture(scope="module")
+def results():
+    """What the grid of experiments found."""
+    return read_results()
 
 
 def tracked():
@@ -236,40 +247,24 @@ def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
     assert line.count("1.235") == 1 and "not measured" in line
 
 
-def test_table_1_is_of_three_seeds_of_each_model_with_the_settings_as_they_stand():
-    rows = ledger.rows(table_1.TABLE)
-    assert sorted((row["model"], row["seed"]) for row in rows) == sorted(
-        product(TABLE_1, (0, 1, 2))
-    )
-    for row in rows:
-        config = TrainConfig.from_preset(
-            "laptop", regime="clips", model=row["model"], seed=row["seed"]
-        )
-        # settings that came later are at their defaults
-        assert TrainConfig(**row["config"]) == config
-        assert (row["clips"], row["scored"], row["machine"] != "") == (
-            REGIMES["clips"]["clips"],
-            300,
-            True,
-        )
-        assert [m["epoch"] for m in row["history"]] == list(range(1, config.epochs + 1))
-        for split in table_1.SPLITS:
-            scores = row["scores"][split]
-            assert all(
-                0 < scores[key] < 1 for key in ("cIoU", "AUC", "pointing", "peak")
-            )
-            assert all(0 < scores[key] < 4 for key in ("e_app", "e_geo T_geo"))
+def test_table_1_is_of_every_seed_of_the_grid_with_the_settings_as_they_stand(results):
+    runs = read_grid().select(["table_1"])
+    assert {run.variant for run in runs} == set(TABLE_1)
+    for run in runs:
+        assert run.is_done(), f"{run.name} is not done: sslnb experiments {run.name}"
+        metrics = results.runs[run.variant][run.config.seed]["metrics"]
+        for where in ablation.SPLITS:
+            found = metrics[where]
+            assert all(0 < found[key] < 1 for key in LOCALISATION)
+            assert all(0 < found[key] < 4 for key in ERRORS)
 
 
-def test_runs_on_fewer_clips_and_of_the_fair_trial_are_those_of_their_grids():
-    few = ledger.rows(table_1.EFFICIENCY)
-    runs = sorted((row["model"], row["clips"], row["seed"]) for row in few)
-    assert runs == sorted(product("AF", (125,), (0, 1)))
+def test_runs_of_the_fair_trial_are_those_of_its_grid():
     grid = []
     for name in equivariance.VARIANTS:
         weights, seeds = equivariance.GRID[name]
         grid += product([name], weights, seeds)
-    tried = ledger.rows(equivariance.TABLE)
+    tried = ledger.rows(TRIED)
     assert sorted(grid) == sorted(
         (row["variant"], row["config"]["geo_weight"], row["seed"]) for row in tried
     )
@@ -278,29 +273,69 @@ def test_runs_on_fewer_clips_and_of_the_fair_trial_are_those_of_their_grids():
         assert row["clips"] == count and changes.items() <= row["config"].items()
 
 
-@pytest.mark.parametrize("benchmark", [table_1, equivariance])
-def test_the_readmes_figures_are_drawn_of_the_rows(benchmark, tmp_path):
-    benchmark.draw(tmp_path / benchmark.FIGURE.name)
-    drawn = (tmp_path / benchmark.FIGURE.name).read_text(encoding="utf-8")
-    assert drawn == text_of(benchmark.FIGURE)
-    assert f"](data/{benchmark.FIGURE.name})" in text_of(ROOT / "README.md")
+def test_a_run_of_the_fair_trial_that_has_a_row_is_not_made_again(monkeypatch):
+    monkeypatch.setattr(equivariance, "load_training", None)  # nothing can be trained
+    for name in equivariance.VARIANTS:
+        for weight, seed in product(*equivariance.GRID[name]):
+            equivariance.run(name, weight, seed)
+    with pytest.raises(TypeError):
+        equivariance.run("64 pixels", 7.0, 0)
 
 
-def test_what_the_readme_says_of_table_1_follows_from_its_rows():
-    rows, told = ledger.rows(table_1.TABLE), text_of(ROOT / "README.md")
-    told = " ".join(told.split())
+def test_the_readmes_figures_are_drawn_of_the_results(results, tmp_path):
+    figures.table_1(results, tmp_path / "table_1.svg")
+    figures.weights(trial(results), tmp_path / "equivariance.svg")
+    for figure in (figures.TABLE_1_SVG, figures.WEIGHTS_SVG):
+        assert text_of(tmp_path / figure.name) == text_of(figure), figure.name
+        assert f"](data/{figure.name})" in text_of(ROOT / "README.md")
 
-    def mean(split, score, name):
-        runs = [r["scores"][split][score] for r in rows if r["model"] == name]
-        return sum(runs) / len(runs)
 
-    for split, score, one, two, unit, digits in (
+def test_what_the_readme_says_of_table_1_follows_from_the_results(results):
+    told = " ".join(text_of(ROOT / "README.md").split())
+    levels = ablation.levels(results)
+    for where, score, one, two, unit, digits in (
         ("test", "e_app", "A", "B", 1, 2),
-        ("test", "e_geo T_geo", "B", "C", 1, 2),
+        ("test", "e_geo", "B", "C", 1, 2),
         ("unseen", "AUC", "A", "F", 100, 1),
+        ("test", "e_app", "E", "F", 1, 2),
     ):
-        first, last = (unit * mean(split, score, name) for name in (one, two))
-        assert f"from {first:.{digits}f} to {last:.{digits}f}" in told, (score, told)
+        ends = [unit * levels[where][name][score].value for name in (one, two)]
+        assert "from {:.{d}f} to {:.{d}f}".format(*ends, d=digits) in told, (
+            score,
+            ends,
+        )
+    seeds = len(results.seeds(list(TABLE_1)))
+    assert f"each seen {REGIMES['clips']['epochs']} times, {seeds} seeds" in told
+
+
+def test_what_the_readme_says_of_parts_is_resolved_or_not(results):
+    effects = ablation.effects(results)
+    for step, score, said in (
+        ("A→B", "e_app", "better"),
+        ("B→C", "e_geo", "better"),
+        ("E→F", "e_geo", "not resolved"),
+        ("E→F", "e_app", "better"),
+    ):
+        for where, changes in effects.items():
+            assert verdict(changes[step][score], score) == said, (where, step, score)
+    assert verdict(effects["unseen"]["A→F"]["AUC"], "AUC") == "better"
+    for changes in effects.values():  # no part alone
+        for step in list(ablation.STEPS)[:-1]:
+            for score in LOCALISATION:
+                assert verdict(changes[step][score], score) != "better"
+
+
+def test_what_the_readme_says_of_the_weight_of_l_geo_follows_from_the_trial(results):
+    usual = trial(results)
+    usual = usual[usual["variant"] == USUAL]
+    for split in ablation.SPLITS:
+        flatter, margin = gain(usual, (2.0, 20.0), split, "deviation")
+        assert flatter < -margin
+        for weight in sorted(set(usual["weight"]) - {0.0}):
+            value, margin = gain(usual, (0.0, weight), split, "AUC")
+            assert value < margin
+    value, margin = gain(usual, (2.0, 20.0), "test", "e_geo")
+    assert value > margin
 
 
 def test_the_shipped_checkpoint_is_of_the_settings_as_they_stand():

@@ -32,7 +32,6 @@ Benchmark = Literal[
     "score",
     "train",
     "ledger",
-    "table_1",
     "equivariance",
     "store_formats",
 ]
@@ -122,8 +121,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
 
     Args:
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
-            `table_1` trains the six models of table 1, `equivariance` model F with other
-            weights of L_geo, `store_formats` compares our store with other libraries
+            `equivariance` trains model F with other weights of L_geo, `store_formats`
+            compares our store with other libraries
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():

@@ -1,8 +1,14 @@
 from . import ablation as ablation
 from . import augment_widget as augment_widget
+from . import claims as claims
+from . import equivariance as equivariance
 from . import evaluation as evaluation
 from . import exercises as exercises
+from . import experiments as experiments
+from . import figures as figures
 from . import invariance as invariance
+from . import learning as learning
+from . import outcomes as outcomes
 from . import partners as partners
 from . import plot as plot
 from . import protocols as protocols

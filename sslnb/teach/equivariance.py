@@ -16,6 +16,7 @@ from torch import Tensor
 from sslnb import augment, consistency, localise
 from sslnb.data.clips import Clips
 from sslnb.data.media import normalise, spectrogram
+from sslnb.experiments.results import Results
 from sslnb.files import DATA
 from sslnb.losses import equivariance_loss
 from sslnb.model import SoundLocaliser
@@ -23,11 +24,13 @@ from sslnb.model import SoundLocaliser
 DIGITS = {"L_geo": 4, "standard deviation": 3, "T_geo": 2, "AUC": 3}
 USUAL = "as usual"  # the variant of benchmarks/equivariance.py that changes nothing
 GAINS = {  # name -> (column, factor, digits), as they are told
-    "e(T_geo)": ("e_geo T_geo", 1, 2),
+    "e(T_geo)": ("e_geo", 1, 2),
     "e_app": ("e_app", 1, 2),
     "the maps' deviation": ("deviation", 1, 3),
     "AUC": ("AUC", 100, 1),
 }
+TRIED = DATA / "equivariance.jsonl"  # runs of benchmarks/equivariance.py, a line each
+TOLD = ("cIoU", "AUC", "pointing", "peak", "e_app", "e_geo", "deviation")  # of a run
 PAPER = {  # cIoU and AUC in the paper's table 1, as printed
     "λ = 0": ("0.3766 (E)", "0.3937 (E)"),
     "λ = 2": ("0.3863 (F)", "0.3965 (F)"),
@@ -133,30 +136,49 @@ def verdict(
     )
 
 
-# --- a fair trial of the loss: data/equivariance.jsonl and data/table_1.jsonl ---------
+# --- a fair trial of the loss: data/equivariance.jsonl and the grid's runs ------------
 
 
 def trial(
-    folder: Path = DATA, splits: Sequence[str] = ("test", "unseen")
+    results: Results, path: Path = TRIED, splits: Sequence[str] = ("test", "unseen")
 ) -> pd.DataFrame:
     """A row for each run and split: variant, weight (λ_geo), seed, split, and its scores.
 
-    Runs are those of `sslnb bench table_1` and `sslnb bench equivariance`, in table_1.jsonl
-    and equivariance.jsonl. Of the first, model E is the usual model with λ_geo = 0, and
-    model F that with 2.
+    The usual model with λ_geo = 0 is model E of the grid's results, that with 2 is model
+    F; the other runs are those of `sslnb bench equivariance`, lines of the file `path`. All
+    are measured on the same clips, but e_app over two draws of T_app in the grid, and over
+    four in the file. Scores are fractions, or errors.
     """
     table = []
-    for name in ("table_1", "equivariance"):
-        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        for run in map(json.loads, lines):
-            if run["model"] in "EF":
-                weight = run["config"]["geo_weight"] if run["model"] == "F" else 0.0
-                what = {"variant": run.get("variant", USUAL), "weight": weight}
-                table += [
-                    {**what, "seed": run["seed"], "split": split} | run["scores"][split]
-                    for split in splits
-                ]
+
+    def add(variant, weight, seed, scores):
+        for split in splits:
+            row = {"variant": variant, "weight": weight, "seed": seed, "split": split}
+            table.append(row | {name: scores[split][name] for name in TOLD})
+
+    for model in "EF":
+        for seed in results.seeds([model]):
+            run = results.runs[model][seed]
+            weight = run["config"]["geo_weight"] if model == "F" else 0.0
+            scores = {
+                split: run["metrics"][split]
+                | {"deviation": _deviation(results, model, split, seed)}
+                for split in splits
+            }
+            add(USUAL, weight, seed, scores)
+    for run in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        scores = run["scores"]
+        for each in scores.values():
+            each["e_geo"] = each["e_geo T_geo"]  # beside those of fixed transforms
+        add(run["variant"], run["config"]["geo_weight"], run["seed"], scores)
     return pd.DataFrame(table)
+
+
+def _deviation(results: Results, model: str, split: str, seed: int) -> float:
+    """Mean over clips of the standard deviation of a map's cells, with n − 1 below."""
+    columns = results.columns(model, split, seed)
+    cells = math.prod(columns["maps"].shape[1:])
+    return float(((columns["variance"] * cells / (cells - 1)) ** 0.5).mean())
 
 
 def gain(
@@ -189,7 +211,7 @@ def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
             )
         parts.append(f"on `{split}` {', '.join(gains)}")
     means = trial[trial["split"] == "unseen"].groupby("weight").mean(numeric_only=True)
-    lowest, best = means["e_geo T_geo"].idxmin(), means["AUC"].idxmax()
+    lowest, best = means["e_geo"].idxmin(), means["AUC"].idxmax()
     return (
         f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (AUC in "
         "points; 95 % intervals over seeds; bold where zero is outside). Of all "
@@ -203,12 +225,12 @@ def by_variant_text(trial: pd.DataFrame, weights: tuple[float, float] = (0, 20))
     count, texts = trial["variant"].nunique(), []
     for split in ("test", "unseen"):
         start, end = (means.loc[split].xs(weight, level=1) for weight in weights)
-        lower = (end["e_geo T_geo"] < start["e_geo T_geo"]).sum()
+        lower = (end["e_geo"] < start["e_geo"]).sum()
         higher = (end["AUC"] > start["AUC"]).sum()
         texts.append(
             f"on `{split}` it lowers e(T_geo) in {lower} and raises AUC in {higher}"
         )
-    without = means.loc["test"].xs(weights[0], level=1)["e_geo T_geo"]
+    without = means.loc["test"].xs(weights[0], level=1)["e_geo"]
     return (
         f"Of {count} variants, λ = {weights[1]:g} against {weights[0]:g}: "
         f"{'; '.join(texts)}. Without the loss, e(T_geo) on `test` is lowest with "

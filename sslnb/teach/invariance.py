@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sslnb import consistency
 from sslnb.data.clips import Clips
+from sslnb.experiments.results import Results
 from sslnb.localise.intervals import mean_scores
 from sslnb.losses import contrastive_loss
 from sslnb.model import PRESETS, SoundLocaliser
@@ -219,12 +220,9 @@ def under_appearance(
     return pd.DataFrame(rows).T
 
 
-def by_model(rows: Sequence[Mapping], split: str) -> dict[str, list[float]]:
-    """{model of table 1: its e_app on a split, one a seed}, A to F.
-
-    rows: of data/table_1.jsonl, one a training, as `ablation.by_seed` takes them.
-    """
-    return dict(zip(TABLE_1, by_seed(rows, split, "e_app").tolist()))
+def by_model(results: Results, split: str) -> dict[str, list[float]]:
+    """{model of table 1: its e_app on a split, one a seed}, A to F, of the grid's results."""
+    return dict(zip(TABLE_1, by_seed(results, split, "e_app").tolist()))
 
 
 def first_step(models: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

@@ -37,13 +37,7 @@ APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ip
 OTHERS = {"seed": 3}
 SMALL = {
     "02_augmentations": {"scenes": 40, "size": 96, "cells": 7, "seed": 3},
-    "05_training": {
-        "scenes": 64,
-        "epochs": 1,
-        "val_scenes": 50,
-        "scored": 50,
-        "seed": 3,
-    },
+    "05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "seed": 3},
     "08_experiments": {"live": "untrained-0", "seed": 3},
 }
 
@@ -391,7 +385,6 @@ def test_papermill_trains_the_papers_preset_from_any_folder(tmp_path):
         epochs=1,
         batch=3,
         val_scenes=4,
-        scored=4,
         out="paper",
     )
     card = json.loads((tmp_path / "paper" / "model.json").read_text())
@@ -436,7 +429,6 @@ def test_papermill_reaches_the_last_cell_on_photographs(tmp_path):
         epochs=1,
         batch=3,
         val_scenes=4,
-        scored=4,
         precision="fp32",
         out="run",
     )
@@ -456,7 +448,6 @@ def test_papermill_trains_on_a_folder_of_clips_resumes_and_trains_anew(tmp_path)
         "epochs": 1,
         "batch": 4,
         "val_scenes": 3,
-        "scored": 4,
         "out": "run",
     }
     papermill(tmp_path, **given)

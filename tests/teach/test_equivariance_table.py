@@ -1,6 +1,8 @@
 """What notebook 04 says of its seeds and of the fair trial, and what it measures."""
 
 import json
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from sslnb.files import CHECKPOINT
 from sslnb.model import SoundLocaliser
 from sslnb.teach.equivariance import (
     DIGITS,
+    TOLD,
     USUAL,
     apart,
     by_variant_text,
@@ -25,8 +28,9 @@ from sslnb.teach.equivariance import (
     trial,
     verdict,
 )
+from tests.grid_results import results_of
 
-MEASURES = ("e_geo T_geo", "e_app", "deviation", "AUC")
+EMPTY = Path(os.devnull)
 
 
 def test_the_table_holds_means_over_seeds_and_the_papers_rows_e_and_f():
@@ -67,30 +71,42 @@ def test_the_verdict_follows_from_the_seeds():
 # --- the fair trial ---------------------------------------------------------
 
 
-def rows(values, model="F", **facts):
-    """Rows as the benchmarks write them: values {λ_geo: a score for each seed}."""
+def lines(values, variant):
+    """Runs as the benchmark writes them: values {λ_geo: a score for each seed}."""
+    names = (*TOLD, "e_geo T_geo")
+    scores = {"test": 1.0, "unseen": 1.0, "open": 9.0}
     return [
-        {"model": model, "seed": seed, "config": {"geo_weight": weight}, **facts}
-        | {"scores": dict.fromkeys(("test", "unseen"), dict.fromkeys(MEASURES, x))}
+        {
+            "model": "F",
+            "seed": seed,
+            "config": {"geo_weight": weight},
+            "variant": variant,
+        }
+        | {"scores": {k: dict.fromkeys(names, x * f) for k, f in scores.items()}}
         for weight, seeds in values.items()
         for seed, x in enumerate(seeds)
     ]
 
 
+def grid(values):
+    """Results of the grid: {model: AUC and all else of each seed}."""
+    results = results_of("".join(values), seeds=2)
+    for name, seeds in values.items():
+        for seed, x in enumerate(seeds):
+            metrics = results.runs[name][seed]["metrics"]
+            for where in metrics:
+                metrics[where] = dict.fromkeys(TOLD, x)
+    return results
+
+
 @pytest.fixture
 def tried(tmp_path):
-    """What two files of runs say: E and F of table 1, then other weights and a variant."""
-    files = {
-        "table_1": rows({2.0: [0.9]}, "A")
-        + rows({2.0: [0.1, 0.3]}, "E")
-        + rows({2.0: [0.2, 0.3]}, "F"),
-        "equivariance": rows({20.0: [0.5, 0.8]}, variant=USUAL)
-        + rows({0.0: [0.4], 20.0: [0.3]}, variant="deep"),
-    }
-    for name, runs in files.items():
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(run) + "\n" for run in runs))
-    return trial(tmp_path)
+    """What the grid and a file say: models E and F, then other weights and a variant."""
+    results = grid({"A": [0.9, 0.9], "E": [0.1, 0.3], "F": [0.2, 0.3]})
+    runs = lines({20.0: [0.5, 0.8]}, USUAL) + lines({0.0: [0.4], 20.0: [0.3]}, "deep")
+    path = tmp_path / "equivariance.jsonl"
+    path.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    return trial(results, path)
 
 
 def test_a_trial_has_each_run_once_and_e_as_the_loss_with_no_weight(tried):
@@ -99,6 +115,16 @@ def test_a_trial_has_each_run_once_and_e_as_the_loss_with_no_weight(tried):
     assert test.loc[(USUAL, 0.0, 1), "AUC"] == 0.3  # E's second seed
     assert test.loc[(USUAL, 2.0, 0), "AUC"] == 0.2
     assert test.loc[("deep", 20.0, 0), "AUC"] == 0.3
+
+
+def test_the_deviation_of_a_map_is_that_of_its_cells_with_one_less_below():
+    results, row = grid({"E": [0.1, 0.3], "F": [0.2, 0.3]}), []
+    table = trial(results, EMPTY)
+    for variance in results.columns("F", "unseen", 1)["variance"]:
+        row.append((variance * 144 / 143) ** 0.5)
+    usual = table[(table["weight"] == 2) & (table["seed"] == 1)]
+    found = usual[usual["split"] == "unseen"]["deviation"].item()
+    assert found == pytest.approx(sum(row) / len(row))
 
 
 def test_a_gain_is_students_where_two_weights_are_compared(tried):

@@ -12,6 +12,7 @@ from sslnb.losses import contrastive_loss, weighted_mean
 from sslnb.model import SoundLocaliser
 from sslnb.teach import invariance
 from sslnb.training import TrainConfig
+from tests.grid_results import results_of
 
 
 @pytest.fixture
@@ -129,32 +130,26 @@ def test_changes_under_t_app_are_the_modules():
     assert row["low"] <= row["e_app"] <= row["high"]
 
 
-def rows_of(seeds):
-    """Rows of table 1; e_app is 1.5 of A, 0.1 less of each next, and 0.02 more a seed."""
-    return [
-        {
-            "model": name,
-            "seed": seed,
-            "scores": {"test": {"e_app": 1.5 - 0.1 * k + 0.02 * seed}},
-        }
-        for k, name in enumerate("ABCDEF")
-        for seed in seeds
-    ]
+def e_app_of(seeds):
+    """Results whose e_app is 1.5 of A, 0.1 less of each next, and 0.02 more a seed."""
+    results = results_of(seeds=seeds, clips=5)
+    for k, name in enumerate("ABCDEF"):
+        for seed, run in results.runs[name].items():
+            run["metrics"]["test"]["e_app"] = 1.5 - 0.1 * k + 0.02 * seed
+    return results
 
 
 def test_models_are_compared_by_the_seeds_that_all_of_them_have():
-    rows = rows_of([2, 0, 1])
-    rows = [row for row in rows if (row["model"], row["seed"]) != ("C", 1)]
-    found = invariance.by_model(rows, "test")
+    results = e_app_of(3)
+    del results.runs["C"][1]
+    found = invariance.by_model(results, "test")
     assert list(found) == list("ABCDEF")
     for k, values in enumerate(found.values()):
         assert values == pytest.approx([1.5 - 0.1 * k, 1.54 - 0.1 * k])
-    with pytest.raises(ValueError, match="no seed that all of A, B, C, D, E, F"):
-        invariance.by_model([row for row in rows if row["model"] != "E"], "test")
 
 
 def test_the_first_step_is_told_by_its_means_and_whether_all_runs_agree():
-    found = invariance.by_model(rows_of([0, 1]), "test")
+    found = invariance.by_model(e_app_of(2), "test")
     said = invariance.first_step({"test": found})
     assert "from **1.51** to **1.41**, and every run of B" in said
     assert said.endswith("(Means over 2 seeds.)")

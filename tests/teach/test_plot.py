@@ -13,7 +13,7 @@ from PIL import Image
 from sslnb.data import load_scenes, soundstamps
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
 from sslnb.losses import equivariance_loss
-from sslnb.teach import ablation, plot
+from sslnb.teach import plot
 
 
 @pytest.fixture(autouse=True)
@@ -571,47 +571,6 @@ def test_rows_of_heatmaps_mark_the_maximum_of_each_map():
     )
     crosses = [ax.lines[0].get_xydata()[0].tolist() for ax in figure.axes[:2]]
     assert crosses == [[0.625, 0.375], [0.125, 0.875]]
-
-
-def test_a_ladder_has_a_dot_for_each_run_and_a_line_of_means():
-    models = {"A": [10, 20], "B": [30, 50]}
-    bounds = {"centre prior": 25}
-    panels = {
-        (split, score): (models, bounds)
-        for split in ("x", "y")
-        for score in ("cIoU", "e_app")
-    }
-    stars = {("y", "cIoU"): {"B": 44}}
-    paper = {"A": {"cIoU": 33}, "B": {"cIoU": 34}, "oracle": {"cIoU": 50}}
-    figure = plot.ladder(panels, paper, stars)
-    a, b, means, bound, published = figure.axes[0].lines
-    assert list(a.get_ydata()) == [10, 20] and list(b.get_ydata()) == [30, 50]
-    assert list(means.get_ydata()) == [15, 40] and bound.get_ydata()[0] == 25
-    assert list(published.get_ydata()) == [33, 34]
-    assert len(figure.axes[1].lines) == 4  # the paper has no such score
-    assert figure.axes[2].lines[-1].get_ydata() == [44]
-    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
-    assert [ax.get_ylabel() for ax in figure.axes] == ["x", "", "y", ""]
-
-
-def test_an_effect_is_filled_where_its_interval_leaves_zero_out():
-    found = [
-        ablation.Effect(split, score, step, value, 2.0)
-        for split in ("test", "unseen")
-        for score in ("AUC", "e_app")
-        for step, value in (("A→B", 3.0), ("B→C", -1.0), ("C→D", -4.0))
-    ]
-    figure = plot.effects(found, ["A→B", "B→C", "C→D"])
-    for ax, worse in zip(figure.axes, (2, 0, 2, 0)):
-        points = [line for line in ax.lines if line.get_marker() in "os"]
-        assert [list(p.get_xdata()) for p in points] == [[3.0], [-1.0], [-4.0]]
-        empty = [p.get_markerfacecolor() == "white" for p in points]
-        assert empty == [False, True, False]
-        squares = [k for k, p in enumerate(points) if p.get_marker() == "s"]
-        assert squares == [worse]
-        assert ax.xaxis_inverted() == (worse == 0)  # better is on the right
-        low, high = sorted(ax.get_xlim())
-        assert low < -6 and high > 5
 
 
 def test_shares_are_bars_that_say_how_much():

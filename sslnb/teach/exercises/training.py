@@ -5,19 +5,25 @@ import torch.nn.functional as F
 
 from sslnb.losses import contrastive_loss
 from sslnb.model import respond
-from sslnb.teach.ablation import step_errors
 from sslnb.teach.exercises.exercise import Exercise, uniform
+from sslnb.teach.learning import step_errors
 
 
 def _seeds_inputs():
-    """Scores of four models from three seeds each, of five models from four."""
-    return [(30 + 5 * uniform(4, 3).double(),), (5 * uniform(5, 4, seed=1).double(),)]
+    """Scores of four models from three seeds each, of five models from four.
+
+    What a seed does to every model is larger than what they differ by.
+    """
+    inputs = []
+    for seed, (models, seeds) in enumerate(((4, 3), (5, 4))):
+        own = uniform(models, seeds, seed=seed).double()
+        inputs.append((30 + 5 * uniform(1, seeds, seed=seed + 9).double() + own,))
+    return inputs
 
 
 def _steps(scores, error):
-    """Steps between neighbours beside an error, one value or one a step: (M - 1, 2)."""
-    steps = scores.mean(1).diff()
-    return torch.stack([steps, error.expand_as(steps)], 1)
+    """Mean steps between neighbours beside their errors (M - 1,): (M - 1, 2)."""
+    return torch.stack([scores.diff(dim=0).mean(1), error], 1)
 
 
 def _processes_inputs():
@@ -43,23 +49,20 @@ EXERCISES = {
         step_errors,
         _seeds_inputs,
         {
-            "a step is a model's mean less that of the model before": lambda s: (
+            "a step is a model's score less that of the model before": lambda s: (
                 step_errors(s) * torch.tensor([-1.0, 1.0])
             ),
             "S seeds estimate their variance with S − 1 in the denominator": lambda s: (
-                _steps(s, (2 * s.var(1, correction=0).mean() / s.shape[1]).sqrt())
+                _steps(s, s.diff(dim=0).std(1, correction=0) / s.shape[1] ** 0.5)
             ),
-            "that is the error of one mean; a step is a difference of two": lambda s: (
-                _steps(s, (s.var(1).mean() / s.shape[1]).sqrt())
+            "that is the spread of the steps; their mean over S seeds has 1 / √S of it": lambda s: (
+                _steps(s, s.diff(dim=0).std(1))
             ),
-            "that is the spread of runs; a mean over S seeds has 1 / √S of it": lambda s: (
-                _steps(s, (2 * s.var(1).mean()).sqrt())
-            ),
-            "pool variances, not standard deviations: take the root last": lambda s: (
-                _steps(s, s.std(1).mean() * (2 / s.shape[1]) ** 0.5)
-            ),
-            "two models alone say little about the spread; pool it over all": lambda s: (
+            "models share their seeds: take the step of each seed first": lambda s: (
                 _steps(s, ((s.var(1)[1:] + s.var(1)[:-1]) / s.shape[1]).sqrt())
+            ),
+            "that is the error of one model's mean; a step has a spread of its own": lambda s: (
+                _steps(s, s.std(1)[1:] / s.shape[1] ** 0.5)
             ),
         },
     ),

@@ -132,9 +132,7 @@ from sslnb.teach.plot.retrieval import (
 )
 from sslnb.teach.plot.training import (
     curves,
-    effects,
     heatmap_rows,
-    ladder,
     learning,
     one_step,
     schedules,

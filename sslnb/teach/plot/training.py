@@ -1,11 +1,10 @@
-"""Figures of notebook 05 and appendix A3: schedules, curves, table 1, processes."""
+"""Figures of notebook 05 and appendix A3: schedules, curves, processes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import seaborn
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -17,7 +16,6 @@ from sslnb.teach.plot.base import (
     PALETTE,
     PINK,
     RED,
-    SKY,
     Array,
     grid,
     show_heatmap,
@@ -33,13 +31,6 @@ PANELS = {
     "val_pointing": "pointing game, val",
     "val_peak": "peak on the object, val",
     "val_loss": "contrastive loss, val",
-}
-LADDER = {  # scores of table 1
-    "cIoU": "localisation:\ncIoU in %",
-    "AUC": "localisation:\nAUC in %",
-    "peak": "localisation:\npeak in %",
-    "e_app": "invariance:\nerror $e_{app}$",
-    "e_geo T_geo": "equivariance:\nerror $e_{geo}$",
 }
 BOUNDS = {"centre prior": RED, "oracle": GREEN}  # by a line's label; others are pink
 
@@ -177,113 +168,6 @@ def heatmap_rows(
             ax.plot(*at, "x", color=RED, ms=10, mew=3)
         axes[count * row].set_ylabel(name)
     figure.colorbar(heat, ax=list(axes), label="cosine", shrink=0.5)
-    return figure
-
-
-def ladder(
-    panels: Mapping[tuple[str, str], tuple[Mapping[str, Sequence[float]], Mapping]],
-    paper: Mapping[str, Mapping[str, float]],
-    stars: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
-) -> Figure:
-    """Scores of the models of table 1: a row of panels per split, a column per score.
-
-    panels: {(split, score): ({model: scores of its seeds}, {bound: score})}; paper:
-    {model: {score: value}}, drawn where a score is among them; stars: {(split, score):
-    {model: score}} of other runs.
-    """
-    columns = len(dict.fromkeys(score for _, score in panels))
-    figure, axes = grid(len(panels), columns, size=2.2, aspect=1.1)
-    found: dict[str, Any] = {}
-    for k, (ax, (key, (models, bounds))) in enumerate(zip(axes, panels.items())):
-        names, (split, score) = list(models), key
-        for name, seeds in models.items():
-            (found["a run"],) = ax.plot([name] * len(seeds), seeds, "o", color=BLUE)
-        means = [np.mean(seeds) for seeds in models.values()]
-        (found["mean"],) = ax.plot(names, means, color=BLUE, lw=2)
-        for label, bound in bounds.items():
-            found[label] = ax.axhline(bound, ls=":", lw=2, color=BOUNDS[label])
-        if all(score in paper.get(name, ()) for name in names):
-            values = [paper[name][score] for name in names]
-            (found["paper, VGG-SS"],) = ax.plot(names, values, "--", color=PINK, lw=2)
-        for name, star in (stars or {}).get(key, {}).items():
-            (found["yours"],) = ax.plot(name, star, "*", color=ORANGE, ms=14)
-        ax.set(title=LADDER.get(score, score) if k < columns else "")
-        ax.set_ylabel(split if k % columns == 0 else "")
-        seaborn.despine(ax=ax)
-    for k in range(columns):  # a column has one scale
-        top = max(ax.get_ylim()[1] for ax in axes[k::columns])
-        for ax in axes[k::columns]:
-            ax.set_ylim(0, 1.05 * top)
-    figure.legend(
-        found.values(), found, loc="outside lower center", ncols=6, frameon=False
-    )
-    return figure
-
-
-def intervals(
-    ax: Axes,
-    names: Sequence[str],
-    values,
-    margins,
-    title: str = "",
-    better: Sequence[bool] | None = None,
-) -> Axes:
-    """Values with their intervals, one below the other; filled where zero is outside.
-
-    better: where False, a filled one is a red square.
-    """
-    for y, (value, margin) in enumerate(zip(values, margins)):
-        worse = better is not None and not better[y]
-        sure = abs(value) > margin
-        color = SKY if not sure else RED if worse else BLUE
-        ax.errorbar(
-            value,
-            y,
-            xerr=margin,
-            fmt="s" if sure and worse else "o",
-            color=color,
-            lw=2,
-            mfc=color if sure else "white",
-        )
-    ax.axvline(0, color="black", lw=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set(title=title, ylim=(len(names) - 0.5, -0.5))
-    seaborn.despine(ax=ax)
-    return ax
-
-
-def effects(found: Sequence, steps: Sequence[str]) -> Figure:
-    """Steps of table 1 with their intervals: a row of panels per split, one per score.
-
-    found: of ablation.effects; steps: what each adds, from top to bottom. Errors have
-    their axis reversed, so that better is on the right in each panel.
-    """
-    splits = list(dict.fromkeys(effect.split for effect in found))
-    scores = list(dict.fromkeys(effect.score for effect in found))
-    columns = len(scores)
-    figure, axes = grid(len(splits) * columns, columns, size=2.2, aspect=1.1)
-    for k, ax in enumerate(axes):
-        split, score = splits[k // columns], scores[k % columns]
-        drawn = [e for e in found if (e.split, e.score) == (split, score)]
-        names = steps if k % columns == 0 else [""] * len(steps)
-        values, margins = [e.value for e in drawn], [e.margin for e in drawn]
-        better = [e.better for e in drawn]
-        title = LADDER.get(score, score) if k < columns else ""
-        intervals(ax, names, values, margins, title, better)
-        ends = [
-            e.value + sign * e.margin
-            for e in found
-            if e.score == score
-            for sign in (-1, 1)
-        ]
-        low, high = min(0, *ends), max(0, *ends)
-        room = 0.08 * (high - low)
-        error = drawn[0].better == (drawn[0].value < 0)  # lower is better
-        limits = low - room, high + room
-        ax.set_xlim(*(limits[::-1] if error else limits))
-        ax.set_ylabel(split if k % columns == 0 else "")
-        if k >= len(axes) - columns:
-            ax.set_xlabel("change of error" if error else "points")
     return figure
 
 
