@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.conftest import TINY, command
 from sslnb.experiments import pool, workers
 from sslnb.experiments.grid import Run
 from sslnb.experiments.pool import TRIES, perform_all
 from sslnb.experiments.workers import Workers, visible_gpus
 from sslnb.training.recipe import TrainConfig
+from tests.experiments.conftest import TINY, command
 
 pytestmark = pytest.mark.slow
 

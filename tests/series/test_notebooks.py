@@ -19,7 +19,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from benchmarks.store import make_clips
-from conftest import Output
 from sslnb.data import soundstamps
 from sslnb.data.field.layouts import open_folder
 from sslnb.data.store.clips import open_store, pack, pack_scenes
@@ -30,6 +29,7 @@ from sslnb.series import doctor, run
 from sslnb.teach.exercises import verdict
 from sslnb.training.recipe import TrainConfig
 from tests.media_files import make_video
+from tests.outputs import Output
 
 NAMES = doctor.NOTEBOOKS
 APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
