@@ -3,7 +3,7 @@
 # make check    what a commit must pass: ruff, mypy, import-linter; under a minute
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
-# make experiments  the grid of experiments of notebook 08: days on two cores
+# make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
 # make bench    every benchmark: about 20 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #

@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks import equivariance, ledger
 from sslnb.cli import app
-from sslnb.experiments.grid import read_grid
+from sslnb.experiments.grid import RUNS, read_grid
 from sslnb.experiments.results import ERRORS, LOCALISATION, read_results
 from sslnb.files import CHECKPOINT
 from sslnb.teach import ablation, figures
@@ -404,3 +404,13 @@ def test_every_file_of_the_data_has_a_licence():
     }
     assert files == set(rows)
     assert all(row["licence"].strip() for row in rows.values())
+
+
+def test_the_readme_says_how_long_the_grid_took():
+    results = [
+        json.loads(path.read_text(encoding="utf-8")) for path in RUNS.glob("*.json")
+    ]
+    hours = sum(result["seconds"] for result in results) / 3600
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"took {hours:.1f} hours of training" in text
+    assert f"each of its {len(results)} runs" in text

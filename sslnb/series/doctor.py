@@ -308,7 +308,7 @@ def _some(missing: list[Path], root: Path) -> str:
 
 
 def notebooks(folder: Path = ROOT / "notebooks") -> Iterator[Finding]:
-    """Are the seven notebooks there, and the appendices? Those stop nothing."""
+    """Are the notebooks there, and the appendices? Those stop nothing."""
     for what, names, where, otherwise in (
         ("notebooks", NOTEBOOKS, folder, PROBLEM),
         ("appendices", APPENDIX, folder / "appendix", WARNING),
