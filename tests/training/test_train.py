@@ -501,7 +501,7 @@ def test_constant_rate_and_unknown_settings():
         == TrainConfig().learning_rate
     )
     with pytest.raises(
-        ValueError, match="unknown setting epoch; known are batch, cosine"
+        ValueError, match="unknown setting epoch; known are batch, blocks, cosine"
     ):
         TrainConfig.from_preset("paper", epoch=3)
 

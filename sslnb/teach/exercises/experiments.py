@@ -15,7 +15,7 @@ def _higher(own, other, tie=0.5):
 
 
 def _duets():
-    first, second = uniform(40), uniform(40, seed=1)
+    first, second = uniform(41), uniform(41, seed=1)
     first[:3], second[:3] = 0.5, 0.9  # on the threshold: a success
     return [(first, second), (second**0.5, first**0.5)]
 
