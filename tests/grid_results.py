@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sslnb.experiments.measure import pack
+from sslnb.experiments.packed import pack
 from sslnb.experiments.results import Results
 from sslnb.experiments.run import scores
 

@@ -1,14 +1,11 @@
 """What a model of the grid is measured by, clip by clip (notebook 08).
 
 >>> columns = measure(model, "test")            # {"ciou": (300,), "e_app": (300,), …}
->>> packed = pack(columns["ciou"])              # text, for JSON
->>> unpack(packed)                              # (300,) of float64 again
 
 Every model is measured on the same clips, so that models are compared clip by clip.
 data/experiments/clips.json lists them, with the photograph and the recording of each.
 """
 
-import base64
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -21,6 +18,7 @@ from sslnb import consistency, localise
 from sslnb.data import soundstamps
 from sslnb.data.clips import Clips, load_scenes
 from sslnb.data.media import normalise, spectrogram
+from sslnb.experiments.packed import SMALL
 from sslnb.localise.listening import other_class
 from sslnb.localise.metrics import ciou, peak_hit, truth_of
 from sslnb.model import SoundLocaliser, evaluating
@@ -37,8 +35,6 @@ DRAWS = 2  # of T_app
 TOP = 10  # ranks of retrieval
 RETRIEVAL = ("audio", "image", "mean")  # columns of it: whether each rank is right
 LARGE = 0.02  # the fraction of the image that an object of a duet covers at least
-FLOATS = {"float16": "<f2", "float32": "<f4"}
-SMALL = 200  # steps in 1 for cIoU: 0.05 · k is one, so that every success is exact
 
 # --- the clips ------------------------------------------------------------------------
 
@@ -210,11 +206,6 @@ def _localisation(maps: Tensor, clips: Clips) -> dict[str, np.ndarray]:
     return found
 
 
-def in_steps(values: np.ndarray) -> np.ndarray:
-    """The nearest steps of cIoU: those that half precision has bent are exact again."""
-    return np.round(values * SMALL) / SMALL
-
-
 def _steps(values: Tensor) -> np.ndarray:
     """cIoU, rounded down to steps of 1/200: what is 0.05 · k or above it stays so.
 
@@ -301,50 +292,3 @@ def per_query(right: np.ndarray) -> dict[str, np.ndarray]:
 def _pooled(model, clips, how):
     with evaluating(model):
         return pool_image(model.embed_image(normalise(model.fit(clips.images))), how)
-
-
-# --- as text ----------------------------------------------------------------------------
-
-
-def pack(values: np.ndarray) -> dict:
-    """Values of any shape as JSON: bits, bytes, steps of cIoU, or floats.
-
-    Floats have half precision where that is exact to a thousandth, else single.
-    """
-    values = np.asarray(values)
-    if values.dtype == bool:
-        kind, data = "bits", np.packbits(values)
-    elif values.dtype == np.uint8:
-        kind, data = "bytes", values
-    elif _are_steps(values):
-        kind, data = "steps", np.round(values * SMALL).astype(np.uint8)
-    else:
-        kind = "float16" if _are_normal(values) else "float32"
-        data = values.astype(FLOATS[kind])
-    text = base64.b64encode(np.ascontiguousarray(data).tobytes()).decode()
-    return {kind: text, "shape": list(values.shape)}
-
-
-def unpack(packed: dict) -> np.ndarray:
-    """Values back from `pack`: bool, uint8, or float64."""
-    shape = packed["shape"]
-    kind, text = next((k, v) for k, v in packed.items() if k != "shape")
-    data = base64.b64decode(text)
-    if kind == "bits":
-        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
-        return bits.astype(bool).reshape(shape)
-    if kind == "bytes":
-        return np.frombuffer(data, np.uint8).reshape(shape)
-    if kind == "steps":
-        return (np.frombuffer(data, np.uint8) / SMALL).reshape(shape)
-    return np.frombuffer(data, FLOATS[kind]).astype(float).reshape(shape)
-
-
-def _are_steps(values):
-    return bool(np.all((in_steps(values) == values) & (values >= 0) & (values <= 1)))
-
-
-def _are_normal(values):
-    """Whether half precision neither overflows nor loses digits of small values."""
-    size, half = np.abs(values[values != 0]), np.finfo(np.float16)
-    return bool(np.all((size >= half.smallest_normal) & (size <= half.max)))

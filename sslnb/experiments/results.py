@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from sslnb.experiments.grid import FOLDER
-from sslnb.experiments.measure import GUESSES, RETRIEVAL, in_steps, per_query, unpack
+from sslnb.experiments.measure import GUESSES, RETRIEVAL, per_query
+from sslnb.experiments.packed import unpack
 from sslnb.localise.intervals import (
     RESAMPLES,
     Score,
@@ -71,11 +72,7 @@ class Results:
             packed = self.runs[variant][seed]["per_clip"].get(where)
         if packed is None:
             raise ValueError(f"{variant} was not measured on {where}")
-        columns = {name: unpack(values) for name, values in packed.items()}
-        for name in columns:
-            if name.startswith("ciou"):  # some files have it in half precision
-                columns[name] = in_steps(columns[name])
-        return columns
+        return {name: unpack(values) for name, values in packed.items()}
 
     def parts(
         self, variant: str, where: str, seed: int

@@ -24,6 +24,7 @@ import torch
 from sslnb.experiments import measure
 from sslnb.experiments.classifier import train_classifier
 from sslnb.experiments.grid import FOLDER, RUNS, Run
+from sslnb.experiments.packed import pack, unpack
 from sslnb.files import ROOT, atomic_write, locked, remove_leftovers
 from sslnb.localise.intervals import of_ciou
 from sslnb.model import SoundLocaliser
@@ -90,7 +91,7 @@ def _result(run: Run, folder: Path, progress: Callable) -> dict[str, Any]:
 
 def unpacked(columns: Mapping[str, dict]) -> dict[str, np.ndarray]:
     """What each clip says, of what a result's "per_clip" has on a set: column -> (N,)."""
-    return {name: measure.unpack(values) for name, values in columns.items()}
+    return {name: unpack(values) for name, values in columns.items()}
 
 
 def _trained(run: Run, folder: Path, progress: Callable) -> list[dict[str, float]]:
@@ -187,7 +188,7 @@ def _by_metric(history):
 
 def _packed(columns):
     return {
-        name: {key: measure.pack(values) for key, values in each.items()}
+        name: {key: pack(values) for key, values in each.items()}
         for name, each in columns.items()
     }
 

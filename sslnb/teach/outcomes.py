@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sslnb.experiments.measure import classes_of, pack, unpack
+from sslnb.experiments.measure import classes_of
+from sslnb.experiments.packed import pack, unpack
 from sslnb.experiments.results import Results
 from sslnb.teach.experiments import RECIPES
 from sslnb.teach.plot.base import table

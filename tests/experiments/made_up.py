@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sslnb.experiments.grid import FOLDER, read_grid
-from sslnb.experiments.measure import SMALL, pack
+from sslnb.experiments.packed import SMALL, pack
 from sslnb.experiments.run import scores
 
 LEVELS = {"A": 0.30, "B": 0.32, "C": 0.35, "D": 0.36, "E": 0.36, "F": 0.40, "lvs": 0.2}

@@ -8,7 +8,7 @@ import torch
 
 from sslnb.experiments import measure
 from sslnb.experiments.grid import FOLDER, RUNS, read_grid
-from sslnb.experiments.measure import pack, unpack
+from sslnb.experiments.packed import pack, unpack
 from sslnb.experiments.results import read_results
 from sslnb.experiments.run import scores
 from sslnb.localise.metrics import ciou, truth_of

@@ -13,7 +13,8 @@ from sslnb import consistency, localise
 from sslnb.data import soundstamps, spectrogram
 from sslnb.data.soundstamps import compose
 from sslnb.experiments import measure
-from sslnb.experiments.measure import classes_of, clips_of, pack, unpack
+from sslnb.experiments.measure import classes_of, clips_of
+from sslnb.experiments.packed import pack, unpack
 from sslnb.experiments.run import CLIPS, scores
 from sslnb.files import CHECKPOINT, ROOT
 from sslnb.localise.intervals import of_ciou

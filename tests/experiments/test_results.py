@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sslnb.experiments.measure import unpack
+from sslnb.experiments.packed import unpack
 from sslnb.experiments.results import Results, read_results
 from sslnb.localise.intervals import mean_scores, of_ciou
 from tests.grid_results import columns_of, results_of, run_of

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sslnb.experiments.measure import unpack
+from sslnb.experiments.packed import unpack
 from sslnb.experiments.results import Results
 from sslnb.localise.intervals import Score
 from sslnb.teach import ablation
