@@ -38,7 +38,6 @@ OTHERS = {"seed": 3}
 SMALL = {
     "02_augmentations": {"scenes": 40, "size": 96, "cells": 7, "seed": 3},
     "05_training": {"scenes": 64, "epochs": 1, "val_scenes": 50, "seed": 3},
-    "08_experiments": {"live": "untrained-0", "seed": 3},
 }
 
 
