@@ -50,7 +50,7 @@ def perform_all(
                 workers.start(run, perform_here, run, results, work, bool(gpus))
             for run, future in workers.ended():
                 try:
-                    future.result()
+                    made_here = future.result()
                 except BrokenProcessPool:
                     killed[run.name] += 1
                     if killed[run.name] < TRIES:
@@ -72,9 +72,9 @@ def perform_all(
                     seconds = pace.add(run.result(results) or {"variant": run.variant})
                     del left[run.name]
                     rest = [run for run in left.values() if run.name not in failed]
-                    took = f"{seconds:.0f} s"
-                    if run.name in elsewhere:
-                        took = "another command made it"
+                    took = (
+                        f"{seconds:.0f} s" if made_here else "another command made it"
+                    )
                     say(f"{run.name}: {took}; {pace.says(rest, jobs)}")
                     continue
                 failed[run.name] = why
@@ -88,12 +88,12 @@ def perform_all(
     return failed
 
 
-def perform_here(run: Run, results: Path, work: Path | None, gpu: bool) -> None:
-    """Make a run in this process, on its GPU or with one thread."""
+def perform_here(run: Run, results: Path, work: Path | None, gpu: bool) -> bool:
+    """Make a run in this process, on its GPU or with one thread; False if it was done."""
     import torch
 
-    from sslnb.experiments.run import WORK, perform
+    from sslnb.experiments.run import WORK, make
 
     if not gpu:
         torch.set_num_threads(1)
-    perform(run, results, work or WORK)
+    return make(run, results, work or WORK)

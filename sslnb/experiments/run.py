@@ -50,17 +50,29 @@ def perform(
     epoch's batches. BlockingIOError where another process makes this run; errors of
     `training.loop.train`.
     """
+    make(run, results, work, progress)
+    return run.path(results)
+
+
+def make(
+    run: Run,
+    results: Path = RUNS,
+    work: Path = WORK,
+    progress: Callable = lambda batches: batches,
+) -> bool:
+    """As `perform`; whether the run was made here, and not done already."""
     path, folder = run.path(results), work / f"{run.name}-{run.digest}"
     folder.mkdir(parents=True, exist_ok=True)
     # training locks its folder, too, but measuring is part of the run
     with locked(folder / ".run", f"another process makes {run.name}"):
-        if not run.is_done(results):
-            result = _result(run, folder, progress)
-            results.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(path)
-            with atomic_write(path) as temporary:
-                temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    return path
+        if run.is_done(results):
+            return False
+        result = _result(run, folder, progress)
+        results.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    return True
 
 
 def _result(run: Run, folder: Path, progress: Callable) -> dict[str, Any]:

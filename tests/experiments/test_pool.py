@@ -44,6 +44,7 @@ def pretend(run, results, work, gpu):
     results.mkdir(exist_ok=True)
     result = {**run.settings, "variant": run.variant, "seconds": 7.0}
     run.path(results).write_text(json.dumps(result), encoding="utf-8")
+    return not run.variant.startswith(("late", "busy"))
 
 
 def pids(folder, name):
@@ -112,6 +113,13 @@ def test_a_run_of_another_command_is_tried_once_more_and_left_to_it(made, tmp_pa
     assert failed == {} and done == {"busy 1", "a"}
     assert len(pids(tmp_path, "busy 9")) == 2
     assert said[-1] == "2 of 3 runs are done; made by another command: busy 9-0"
+
+
+def test_a_run_that_another_command_has_just_made_is_not_said_to_be_made_here(made):
+    _, done, said = made("late", "a")
+    assert done == {"late", "a"} and said[-1] == "2 of 2 runs are done"
+    assert any(line.startswith("late-0: another command made it; ") for line in said)
+    assert any(line.startswith("a-0: 7 s; ") for line in said)
 
 
 def environment():
