@@ -9,14 +9,13 @@ kind of machine stands in the table as "not measured".
 
 import json
 import platform
-import subprocess
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from sslnb.experiments.run import machine
+from sslnb.experiments.run import commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER = Path(__file__).with_name("ledger.jsonl")
@@ -60,16 +59,6 @@ ROWS = {
     ),
     "hours": ("hours for 80 epochs of 144,000 clips", (True,)),
 }
-
-
-def commit():
-    """What git calls the code that ran."""
-    return subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
 
 
 def record(figures, told):

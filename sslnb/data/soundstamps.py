@@ -175,8 +175,9 @@ def _paint(rng, canvas, photo, box):
     return np.asarray(alpha) > 127
 
 
-def _box_of(mask):
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+def box_of(mask: np.ndarray) -> tuple[float, ...]:
+    """Normalised (x0, y0, x1, y1) of a mask (224, 224) of bool that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     return tuple(int(edge) / CANVAS for edge in edges)
 
@@ -252,7 +253,7 @@ def _compose(rng, split, size):
         image=_finish(rng, canvas, size),
         wave=wave,
         mask=masks[0],
-        boxes=(_box_of(masks[0]),),
+        boxes=(box_of(masks[0]),),
         class_name=class_name,
         silent=tuple(name for name, _, _ in layout[1:]),
         objects=tuple(masks),

@@ -23,13 +23,8 @@ FOLDER = DATA / "experiments"
 GRID = FOLDER / "grid.toml"
 RUNS = FOLDER / "runs"  # results: one JSON a run
 KINDS = ("trained", "untrained", "classifier")
-OWN = (
-    "like",
-    "seeds",
-    "clips",
-    "half",
-    "kind",
-)  # keys of a variant beside TrainConfig's
+# Keys of a variant beside TrainConfig's
+OWN = ("like", "seeds", "clips", "half", "kind")
 
 
 @dataclass(frozen=True)
@@ -123,9 +118,7 @@ class Grid:
                     f"{', '.join(self.variants)}"
                 )
             runs = [run for runs in several for run in runs]
-            runs.sort(
-                key=lambda run: run.config.seed
-            )  # stable: variants keep their order
+            runs.sort(key=lambda run: run.config.seed)  # variants keep their order
             found |= {run.name: run for run in runs}
         return list(found.values())
 

@@ -6,6 +6,7 @@ Every model is measured on the same clips, so that models are compared clip by c
 data/experiments/clips.json lists them, with the photograph and the recording of each.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -19,10 +20,11 @@ from sslnb.data import soundstamps
 from sslnb.data.clips import Clips, load_scenes
 from sslnb.data.media import normalise, spectrogram
 from sslnb.experiments.packed import SMALL
+from sslnb.localise.intervals import of_ciou
 from sslnb.localise.listening import other_class
 from sslnb.localise.metrics import ciou, peak_hit, truth_of
 from sslnb.model import SoundLocaliser, evaluating
-from sslnb.retrieve import embed_clips, hits, pool_image
+from sslnb.retrieve import hits, pool_image
 from sslnb.training.clips import heard_in
 
 REGIME = "clips"
@@ -33,6 +35,7 @@ HALVES, DUETS = 400, 150
 MAPS = 24  # the first clips of a set, whose maps are kept
 DRAWS = 2  # of T_app
 TOP = 10  # ranks of retrieval
+ERRORS = ("e_app", "e_geo")  # of maps, over their variance: smaller is better
 RETRIEVAL = ("audio", "image", "mean")  # columns of it: whether each rank is right
 LARGE = 0.02  # the fraction of the image that an object of a duet covers at least
 
@@ -107,25 +110,17 @@ def _duets() -> tuple[Clips, Clips]:
         images=pixels,
         photos=photos,
     )
-    masks = torch.from_numpy(np.stack([scene.objects[1] for scene in scenes]))
     second = Clips(
         names=first.names,
         labels=[scene.silent[0] for scene in scenes],
         waves=bank.waves[rows],
-        boxes=[(_box(mask),) for mask in masks],
-        masks=masks,
+        boxes=[(soundstamps.box_of(scene.objects[1]),) for scene in scenes],
+        masks=torch.from_numpy(np.stack([scene.objects[1] for scene in scenes])),
         recordings=[(bank.recordings or [])[row] for row in rows],
         images=pixels,
         photos=photos,
     )
     return first, second
-
-
-def _box(mask: Tensor) -> tuple[float, ...]:
-    """Normalised (x0, y0, x1, y1) of a mask (S, S)."""
-    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-    edges = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return tuple(float(edge) / len(mask) for edge in edges)
 
 
 def off_screen(clips: Clips, seed: int = 0) -> Tensor:
@@ -260,23 +255,21 @@ def _duet(model):
 
 def _retrieval(model, clips, what=RETRIEVAL):
     labels, originals = np.array(clips.labels), np.array(clips.originals)
-    with evaluating(model):
-        spectrograms = spectrogram(clips.waves, model.config.audio)
-        sounds = model.embed_audio(spectrograms)
     same = torch.from_numpy(originals[:, None] == originals)  # an echo is no find
     itself = torch.eye(len(clips), dtype=torch.bool)
     alike = torch.from_numpy(labels[:, None] == labels)
-    similar = {"audio": (sounds @ sounds.T, same)}
-    if "image" in what:
-        batches = [(clips.images, clips.waves)]
-        similar["image"] = (sounds @ embed_clips(model, batches)[1].T, itself)
-        similar["mean"] = (sounds @ _pooled(model, clips, "mean").T, itself)
-    return {
-        name: hits(similarity, labels, labels, left)[
-            (alike & ~left).any(1), :TOP
-        ].numpy()
-        for name, (similarity, left) in similar.items()
-    }
+    with evaluating(model):
+        sounds = model.embed_audio(spectrogram(clips.waves, model.config.audio))
+        similar = {"audio": (sounds @ sounds.T, same)}
+        if "image" in what:
+            cells = model.embed_image(normalise(model.fit(clips.images)))
+            for name, how in (("image", "max"), ("mean", "mean")):
+                similar[name] = (sounds @ pool_image(cells, how).T, itself)
+    found = {}
+    for name, (similarity, left) in similar.items():
+        right = hits(similarity, labels, labels, left)  # (N, N)
+        found[name] = right[(alike & ~left).any(1), :TOP].numpy()
+    return found
 
 
 def per_query(right: np.ndarray) -> dict[str, np.ndarray]:
@@ -289,6 +282,23 @@ def per_query(right: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _pooled(model, clips, how):
-    with evaluating(model):
-        return pool_image(model.embed_image(normalise(model.fit(clips.images))), how)
+def contributions(
+    columns: Mapping[str, np.ndarray],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What each clip adds to the scores of a model, of the columns of `measure`.
+
+    score -> (values, over), (N,) each: the score is Σ values / Σ over. Of a duet the names
+    end in "first" or "second"; "audio P@1" and the like are of retrieval.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, values in columns.items():
+        if name.startswith("ciou"):
+            whose = name.removeprefix("ciou")
+            found |= {key + whose: each for key, each in of_ciou(values).items()}
+        elif name in RETRIEVAL:
+            found |= {f"{name} {key}": each for key, each in per_query(values).items()}
+        elif name not in ("maps", "variance"):
+            found[name] = values
+    ones = {name: np.ones(len(values)) for name, values in found.items()}
+    over = ones | {name: columns["variance"] for name in ERRORS if name in found}
+    return {name: (values.astype(float), over[name]) for name, values in found.items()}

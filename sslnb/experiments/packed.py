@@ -7,6 +7,7 @@
 """
 
 import base64
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -46,6 +47,16 @@ def unpack(packed: dict) -> np.ndarray:
     if kind == "steps":
         return (np.frombuffer(data, np.uint8) / SMALL).reshape(shape)
     return np.frombuffer(data, FLOATS[kind]).astype(float).reshape(shape)
+
+
+def pack_columns(columns: Mapping[str, np.ndarray]) -> dict[str, dict]:
+    """Columns by name as JSON."""
+    return {name: pack(values) for name, values in columns.items()}
+
+
+def unpack_columns(columns: Mapping[str, dict]) -> dict[str, np.ndarray]:
+    """Columns back from `pack_columns`."""
+    return {name: unpack(values) for name, values in columns.items()}
 
 
 def _are_steps(values):

@@ -21,22 +21,34 @@ from typing import Any
 import numpy as np
 
 from sslnb.experiments.grid import FOLDER
-from sslnb.experiments.measure import GUESSES, RETRIEVAL, per_query
-from sslnb.experiments.packed import unpack
+from sslnb.experiments.measure import ERRORS, GUESSES, contributions
+from sslnb.experiments.packed import unpack_columns
 from sslnb.localise.intervals import (
     RESAMPLES,
     Score,
     crossed,
     drawn_weights,
     levels_of,
-    of_ciou,
     resample,
 )
 
 # A contrast: {variant: its weight}. {"B": 1, "A": -1} is what B has more than A.
 Contrast = Mapping[str, float]
-ERRORS = ("e_app", "e_geo")  # smaller is better
+# {set of clips: {row: {score: Score}}}, as `Results.compare` gives it for each set
+Compared = Mapping[str, Mapping[str, Mapping[str, Score]]]
 LOCALISATION = ("cIoU", "AUC", "pointing", "peak")
+
+
+def unit(score: str) -> int:
+    """What a score is multiplied by to be told: to per cent, but for errors."""
+    return 1 if score in ERRORS else 100
+
+
+def verdict(change: Score, score: str) -> str:
+    """ "better", "worse" or "not resolved": whether the interval of a change leaves 0 out."""
+    if not (change.low > 0 or change.high < 0):  # also where there is no interval
+        return "not resolved"
+    return "better" if (change.value > 0) != (score in ERRORS) else "worse"
 
 
 @dataclass(frozen=True)
@@ -72,39 +84,21 @@ class Results:
             packed = self.runs[variant][seed]["per_clip"].get(where)
         if packed is None:
             raise ValueError(f"{variant} was not measured on {where}")
-        return {name: unpack(values) for name, values in packed.items()}
+        return unpack_columns(packed)
 
     def parts(
         self, variant: str, where: str, seed: int
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What each clip adds to the scores of a variant: score -> (values, over), (N,).
+        """What each clip adds to the scores of a variant: `measure.contributions`.
 
-        The score is Σ values / Σ over. "IIoU" and "IIoU peak" are the fractions of duets
-        of which both objects are found; "audio P@1" and the like are of retrieval.
+        Of duets also "IIoU" and "IIoU peak": the fractions of which both objects are found.
         """
-        columns = self.columns(variant, where, seed)
-        found: dict[str, np.ndarray] = {}
-        for name, values in columns.items():
-            if name.startswith("ciou"):
-                whose = name.removeprefix("ciou")
-                found |= {key + whose: each for key, each in of_ciou(values).items()}
-            elif name in RETRIEVAL:
-                each = per_query(values)
-                found |= {f"{name} {key}": column for key, column in each.items()}
-            elif name not in ("maps", "variance", *ERRORS):
-                found[name] = values
-        if "cIoU first" in found:
-            for score, whole in (("cIoU", "IIoU"), ("peak", "IIoU peak")):
-                if f"{score} first" in found:
-                    both = [found[f"{score} {which}"] for which in ("first", "second")]
-                    found[whole] = np.minimum(*both)
-        parts = {
-            name: (values.astype(float), np.ones(len(values)))
-            for name, values in found.items()
-        }
-        for name in ERRORS:
-            if name in columns:
-                parts[name] = (columns[name], columns["variance"])
+        parts = contributions(self.columns(variant, where, seed))
+        for score, whole in (("cIoU", "IIoU"), ("peak", "IIoU peak")):
+            if f"{score} first" in parts:
+                first, over = parts[f"{score} first"]
+                second, _ = parts[f"{score} second"]
+                parts[whole] = np.minimum(first, second), over
         return parts
 
     def labels(self, where: str) -> np.ndarray:
@@ -147,20 +141,20 @@ class Results:
                 f"{', '.join(variants)} have none of the scores {', '.join(scores)} "
                 f"on {where}"
             )
-        kept = self._kept(where, known, only)
+        rows = self._rows(where, known)
+        kept = np.ones(rows.sum(), bool) if only is None else np.asarray(only)[rows]
         # (2, variants · scores, seeds · clips): values, and what they are divided by
         table = np.array(
             [
                 [
-                    np.concatenate([part[score][k][kept[score]] for part in runs])
+                    np.concatenate([part[score][k][kept] for part in runs])
                     for runs in parts
                     for score in known
                 ]
                 for k in (0, 1)
             ]
         )
-        groups = self.groups(where)[:, self._rows(where, known)]
-        groups = groups[:, kept[known[0]]]
+        groups = self.groups(where)[:, rows][:, kept]
         clips = groups.shape[1]
         labels = np.repeat(np.array(seeds), clips), *np.tile(groups, len(seeds))
         weights = np.array(
@@ -185,11 +179,6 @@ class Results:
         return (
             self.with_a_find if any(audio) else np.ones(len(self.labels(where)), bool)
         )
-
-    def _kept(self, where, known, only):
-        rows = self._rows(where, known)
-        kept = np.ones(rows.sum(), bool) if only is None else np.asarray(only)[rows]
-        return dict.fromkeys(known, kept)
 
 
 def _bootstrap(table, labels, weights, scores, resamples):

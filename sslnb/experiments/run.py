@@ -1,6 +1,7 @@
 """One run of the grid: train, measure, and write its result (notebook 08).
 
->>> perform(read_grid().select(["F-0"])[0])     # data/experiments/runs/F-0.json
+>>> make(read_grid().select(["F-0"])[0])        # data/experiments/runs/F-0.json
+True
 
 The result has the run's settings, the commit, versions and machine, its seconds, the
 metrics of every epoch, its scores, and what each clip adds to them. A run that is
@@ -24,11 +25,10 @@ import torch
 from sslnb.experiments import measure
 from sslnb.experiments.classifier import train_classifier
 from sslnb.experiments.grid import FOLDER, RUNS, Run
-from sslnb.experiments.packed import pack, unpack
+from sslnb.experiments.packed import pack_columns, unpack_columns
 from sslnb.files import ROOT, atomic_write, locked, remove_leftovers
-from sslnb.localise.intervals import of_ciou
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import files_of_run, run_folder, states
+from sslnb.training.checkpoint import files_of_run, history_in, run_folder, states
 from sslnb.training.clips import load_training
 from sslnb.training.loop import train
 from sslnb.training.state import network
@@ -38,29 +38,18 @@ CLIPS = FOLDER / "clips.json"
 PACKAGES = ("sslnb", "torch", "numpy")
 
 
-def perform(
-    run: Run,
-    results: Path = RUNS,
-    work: Path = WORK,
-    progress: Callable = lambda batches: batches,
-) -> Path:
-    """Make a run, if it is not done, and write its result; the path of the result.
-
-    results: folder of the results; work: folder of the checkpoints. `progress` wraps an
-    epoch's batches. BlockingIOError where another process makes this run; errors of
-    `training.loop.train`.
-    """
-    make(run, results, work, progress)
-    return run.path(results)
-
-
 def make(
     run: Run,
     results: Path = RUNS,
     work: Path = WORK,
     progress: Callable = lambda batches: batches,
 ) -> bool:
-    """As `perform`; whether the run was made here, and not done already."""
+    """Make a run, and write its result; False where it was done already.
+
+    results: folder of the results; work: folder of the checkpoints. `progress` wraps an
+    epoch's batches. BlockingIOError where another process makes this run; errors of
+    `training.loop.train`.
+    """
     path, folder = run.path(results), work / f"{run.name}-{run.digest}"
     folder.mkdir(parents=True, exist_ok=True)
     # training locks its folder, too, but measuring is part of the run
@@ -85,7 +74,7 @@ def _result(run: Run, folder: Path, progress: Callable) -> dict[str, Any]:
         found = measure.measure(model, name, run.kind == "classifier")
         if found:
             columns[name] = found
-    packed = _packed(columns)
+    packed = {name: pack_columns(each) for name, each in columns.items()}
     return {
         "run": run.name,
         "variant": run.variant,
@@ -96,14 +85,11 @@ def _result(run: Run, folder: Path, progress: Callable) -> dict[str, Any]:
         "seconds": round(sum(metrics.get("seconds", 0) for metrics in history), 1),
         "seconds_measuring": round(time.perf_counter() - started, 1),
         "history": _by_metric(history),
-        "metrics": {name: scores(unpacked(each)) for name, each in packed.items()},
+        "metrics": {
+            name: scores(unpack_columns(each)) for name, each in packed.items()
+        },
         "per_clip": packed,
     }
-
-
-def unpacked(columns: Mapping[str, dict]) -> dict[str, np.ndarray]:
-    """What each clip says, of what a result's "per_clip" has on a set: column -> (N,)."""
-    return {name: unpack(values) for name, values in columns.items()}
 
 
 def _trained(run: Run, folder: Path, progress: Callable) -> list[dict[str, float]]:
@@ -125,32 +111,21 @@ def _trained(run: Run, folder: Path, progress: Callable) -> list[dict[str, float
             path.unlink()
     for _ in train(run.config, clips, val, folder, resume, progress, threads=1):
         pass
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return history_in(folder)
 
 
 def scores(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Scores of a model on a set, from what each clip adds: fractions, or errors."""
-    found: dict[str, Any] = {}
-    for name, values in columns.items():
-        if name.startswith("ciou"):
-            whose = name.removeprefix("ciou")  # of a duet: first or second
-            for key, column in of_ciou(values).items():
-                found[key + whose] = column.mean()
-        elif name in ("e_app", "e_geo"):
-            found[name] = values.mean() / columns["variance"].mean()
-        elif name in measure.RETRIEVAL:
-            for key, column in measure.per_query(values).items():
-                found[f"{name} {key}"] = column.mean()
-        elif name not in ("maps", "variance"):
-            found[name] = values.mean()
-    return {name: round(float(value), 4) for name, value in found.items()}
+    return {
+        name: round(float(values.mean() / over.mean()), 4)
+        for name, (values, over) in measure.contributions(columns).items()
+    }
 
 
 def provenance() -> dict[str, Any]:
     """The commit, versions and machine that make a run."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
         "machine": machine(),
@@ -158,7 +133,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The checkout's commit; None where there is none, or no git."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
@@ -198,25 +173,20 @@ def _by_metric(history):
     }
 
 
-def _packed(columns):
-    return {
-        name: {key: pack(values) for key, values in each.items()}
-        for name, each in columns.items()
-    }
-
-
 def write_clips(path: Path = CLIPS) -> None:
     """Write the clips that all runs are measured on, with the guesses without a model."""
     found = {}
     for name in measure.SETS:
         clips = measure.clips_of(name)
-        guesses = {what: measure.guess(name, what) for what in measure.GUESSES}
         found[name] = {
             "names": clips.names,
             "labels": clips.labels,
             "photos": clips.photos,
             "recordings": clips.recordings,
-            "guesses": _packed(guesses),
+            "guesses": {
+                what: pack_columns(measure.guess(name, what))
+                for what in measure.GUESSES
+            },
         }
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")

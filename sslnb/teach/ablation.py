@@ -19,18 +19,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sslnb.experiments.results import ERRORS, LOCALISATION, Results
-from sslnb.localise.intervals import Score
-from sslnb.teach.experiments import (
+from sslnb.experiments.results import (
+    ERRORS,
+    LOCALISATION,
     Compared,
-    compare_all,
-    each,
-    guesses,
-    number,
-    resolved,
-    steps,
+    Results,
+    unit,
     verdict,
 )
+from sslnb.localise.intervals import Score
+from sslnb.teach.experiments import compare_all, each, guesses, number, resolved, steps
 from sslnb.training.recipe import TABLE_1
 
 SPLITS = ("test", "unseen")
@@ -159,11 +157,6 @@ def ours(
     columns = [(kind, score) for kind, scores in KINDS.items() for score in scores]
     rows, names = pd.MultiIndex.from_tuples(table), pd.MultiIndex.from_tuples(columns)
     return pd.DataFrame(list(table.values()), rows, names)
-
-
-def unit(score: str) -> int:
-    """What a score is multiplied by to be told: to per cent, but for errors."""
-    return 1 if score in ERRORS else 100
 
 
 def by_seed(results: Results, where: str, score: str) -> Tensor:

@@ -6,9 +6,9 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from sslnb.experiments.results import Contrast, Results
+from sslnb.experiments.results import Compared, Contrast, Results, verdict
 from sslnb.localise.intervals import Score
-from sslnb.teach.experiments import PARTS, RECIPES, Compared, number, verdict
+from sslnb.teach.experiments import PARTS, RECIPES, number
 from sslnb.teach.outcomes import curves, falls, heard_and_unheard
 from sslnb.teach.plot.base import table
 from sslnb.teach.published import OPEN_SET, PUBLISHED, VGG_SS, pair

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from sslnb.experiments.grid import Grid
-from sslnb.experiments.results import ERRORS, Contrast, Results
+from sslnb.experiments.results import ERRORS, Compared, Contrast, Results, unit, verdict
 from sslnb.localise.intervals import Score
 from sslnb.teach.plot.base import table
 
@@ -38,25 +38,16 @@ PARTS = {  # step of table 1 -> what it adds
     "E→F": "L_geo",
 }
 
-Compared = dict[str, dict[str, dict[str, Score]]]  # set -> row -> score -> Score
-
 
 # --- words ------------------------------------------------------------------------------
 
 
 def number(score: Score, name: str, sign: str = "") -> str:
     """A Score as text: fractions in per cent, errors as they are; sign "+" prints a plus."""
-    factor, digits = (1, 2) if name in ERRORS else (100, 1)
-    value, low, high = (factor * x for x in score)
+    digits = 2 if name in ERRORS else 1
+    value, low, high = (unit(name) * x for x in score)
     text = f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return text.replace("-", "−")
-
-
-def verdict(score: Score, name: str) -> str:
-    """ "better", "worse" or "not resolved": whether the interval of a change leaves 0 out."""
-    if score.low <= 0 <= score.high:
-        return "not resolved"
-    return "better" if (score.value > 0) != (name in ERRORS) else "worse"
 
 
 # --- comparisons ------------------------------------------------------------------------
@@ -197,7 +188,7 @@ def best_rates(results: Results, variants: Sequence[str]) -> list[list[str]]:
         ]
         _, auc, pointing = max(both)
         rate = run["config"]["learning_rate"]
-        recipe = variant.removesuffix(f"-{rate:g}").split("-")[0]
+        recipe = variant.split("-")[0]
         rows.append(
             [RECIPES[recipe], f"{rate:g}", f"{100 * auc:.1f}", f"{100 * pointing:.1f}"]
         )

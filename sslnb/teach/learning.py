@@ -49,12 +49,6 @@ def runs_in(folder: str | Path) -> dict[str, Path]:
     return {name: found[name].parent for name in sorted(found)}
 
 
-def history_in(folder: Path) -> list[dict]:
-    """The metrics of every epoch of the run in a folder, before it was resumed too."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def measured(folders: Mapping[str, Path]) -> dict[str, dict[str, dict[str, float]]]:
     """{model: {set: {score: value}}} of runs in folders, on the clips of the grid."""
     return {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sslnb.experiments.measure import classes_of
-from sslnb.experiments.packed import pack, unpack
+from sslnb.experiments.packed import pack_columns
 from sslnb.experiments.results import Results
 from sslnb.teach.experiments import RECIPES
 from sslnb.teach.plot.base import table
@@ -38,16 +38,12 @@ def heard_and_unheard(
     for recipe in recipes:
         for k, draw in enumerate(draws):
             a = np.isin(labels, sorted(classes_of(f"{draw}a")))
-            halves = [results.runs.get(f"{recipe}-{draw}{half}", {}) for half in "ab"]
-            for seed in sorted(set(halves[0]) & set(halves[1])):
-                first, second = (
-                    {n: unpack(v) for n, v in h[seed]["per_clip"]["halves"].items()}
-                    for h in halves
-                )
+            halves = [f"{recipe}-{draw}{half}" for half in "ab"]
+            for seed in results.seeds(halves):
+                first, second = (results.columns(h, "halves", seed) for h in halves)
                 for name, at in (("heard", a), ("unheard", ~a)):
                     columns = {n: np.where(at, first[n], second[n]) for n in first}
-                    packed = {n: pack(v) for n, v in columns.items()}
-                    result = {"per_clip": {"halves": packed}}
+                    result = {"per_clip": {"halves": pack_columns(columns)}}
                     runs.setdefault(f"{recipe} {name}", {})[10 * seed + k] = result
     return Results(runs, results.clips)
 

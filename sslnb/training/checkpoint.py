@@ -60,6 +60,12 @@ def files_of_run(folder: Path) -> list[Path]:
     return states(folder) + [path for path in others if path.exists()]
 
 
+def history_in(folder: Path) -> list[dict]:
+    """The metrics of every epoch of the run in a folder, before it was resumed too."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def _refuse_another_run(folder):
     found = [path.name for path in files_of_run(folder)]
     if found:

@@ -545,7 +545,7 @@ def test_centres_are_spread_wider_than_in_vgg_ss(many):
 def test_the_middle_half_of_centres_is_that_of_vgg_ss():
     clips = json.loads(VGGSS_JSON.read_text())
     truths = [boxes_to_truth(clip["bbox"]).bool().numpy() for clip in clips]
-    boxes = np.array([soundstamps._box_of(truth) for truth in truths if truth.any()])
+    boxes = np.array([soundstamps.box_of(truth) for truth in truths if truth.any()])
     assert len(boxes) > 5_000
     low, high = np.quantile((boxes[:, :2] + boxes[:, 2:]) / 2, [0.25, 0.75], axis=0)
     assert (*low, *high) == pytest.approx(soundstamps.CENTRES, abs=0.006)
@@ -556,7 +556,7 @@ def test_the_middle_half_of_centres_is_that_of_vgg_ss():
 
 def guesses(scene, painted):
     """What somebody who is deaf might go by: rule -> index of the object chosen."""
-    boxes = [soundstamps._box_of(mask) for mask in scene.objects]
+    boxes = [soundstamps.box_of(mask) for mask in scene.objects]
     areas = [mask.sum() for mask in scene.objects]
     away = [(x0 + x1 - 1) ** 2 + (y0 + y1 - 1) ** 2 for x0, y0, x1, y1 in boxes]
     front = painted[-1][1]

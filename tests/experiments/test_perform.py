@@ -12,7 +12,8 @@ from sslnb import localise
 from sslnb.experiments import measure
 from sslnb.experiments import run as runs
 from sslnb.experiments.grid import Run
-from sslnb.experiments.run import perform, scores, unpacked
+from sslnb.experiments.packed import unpack_columns
+from sslnb.experiments.run import make, scores
 from sslnb.files import locked
 from sslnb.model import SoundLocaliser
 from sslnb.training.checkpoint import states
@@ -24,6 +25,12 @@ CONFIG = TrainConfig.from_preset(
     "laptop", regime="clips", model="B", epochs=2, batch=8, validate_every=2
 )
 TINY = Run("tiny", CONFIG, 20)
+
+
+def perform(run, results, work, *progress):
+    """Make a run; the path of its result."""
+    make(run, results, work, *progress)
+    return run.path(results)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,7 @@ def test_metrics_are_those_of_the_clips_and_of_the_model_that_was_saved(made):
     folder, result = made
     assert set(result["metrics"]) == {"test", "unseen", "wild", "duets"}
     for name, packed in result["per_clip"].items():
-        assert result["metrics"][name] == scores(unpacked(packed))
+        assert result["metrics"][name] == scores(unpack_columns(packed))
     model, clips = (
         SoundLocaliser.load(folder_of(TINY, folder)),
         measure.clips_of("test"),

@@ -7,6 +7,7 @@ import statistics
 import pytest
 import torch
 
+from sslnb import training
 from sslnb.experiments.measure import clips_of
 from sslnb.files import CHECKPOINT
 from sslnb.localise import respond_to, score
@@ -48,7 +49,7 @@ def test_runs_are_found_by_their_folders_and_must_be_what_they_say(tmp_path):
 
 
 def test_a_history_is_that_of_every_epoch_of_the_run():
-    history = learning.history_in(CHECKPOINT)
+    history = training.history_in(CHECKPOINT)
     assert [metrics["epoch"] for metrics in history] == list(range(1, 13))
 
 

@@ -53,7 +53,7 @@ def _leaked(train, test, key):
 
 EXERCISES = {
     "box_of": Exercise(
-        lambda mask: torch.tensor(soundstamps._box_of(mask.numpy())),
+        lambda mask: torch.tensor(soundstamps.box_of(mask.numpy())),
         _mask_inputs,
         {
             "the right and lower edges lie after the last pixel: add 1": lambda mask: (

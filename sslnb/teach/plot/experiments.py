@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from sslnb.localise.intervals import Score
+from sslnb.experiments.results import ERRORS, Compared, unit, verdict
 from sslnb.teach.plot.base import (
     BLUE,
     GREEN,
@@ -22,7 +22,6 @@ from sslnb.teach.plot.base import (
     show_image,
 )
 
-ERRORS = ("e_app", "e_geo")  # lower is better; the others are fractions
 NAMES = {
     "e_app": "invariance error $e_{app}$",
     "e_geo": "equivariance error $e_{geo}$",
@@ -30,13 +29,6 @@ NAMES = {
     "peak": "peak on the object",
 }
 MARKS = ("o", "s", "D", "^")  # of sets, with PALETTE's colours
-
-# {set of clips: {row: {score: Score}}}, as Results.compare gives it for each set
-Compared = Mapping[str, Mapping[str, Mapping[str, Score]]]
-
-
-def _factor(score: str) -> int:
-    return 1 if score in ERRORS else 100
 
 
 def _title(score: str) -> str:
@@ -56,14 +48,14 @@ def levels(
     )
     for ax, score in zip(axes[0], scores):
         for k, (where, each) in enumerate(found.items()):
-            values = np.array([each[row][score] for row in rows]) * _factor(score)
+            values = np.array([each[row][score] for row in rows]) * unit(score)
             _dots(ax, np.arange(len(rows)) + 0.2 * k - 0.1, values, k, where)
             for guess, known in (lines or {}).get(where, {}).items():
                 if score in known:
-                    y = known[score].value * _factor(score)
+                    y = known[score].value * unit(score)
                     ax.axhline(y, ls=":", color=PALETTE[k], label=f"{guess}, {where}")
-        unit = "error, lower is better" if score in ERRORS else "per cent"
-        ax.set(title=_title(score), ylabel=unit)
+        label = "error, lower is better" if score in ERRORS else "per cent"
+        ax.set(title=_title(score), ylabel=label)
         ax.set_xticks(range(len(rows)), rows)
         seaborn.despine(ax=ax)
     _legend(figure, axes[0])
@@ -124,17 +116,16 @@ def differences(found: Compared, scores: Sequence[str]) -> Figure:
 
 
 def _difference(ax, y, score, name, k):
-    value, low, high = (x * _factor(name) for x in score)
-    sure = low > 0 or high < 0
-    worse = sure and (value > 0) == (name in ERRORS)
-    color = RED if worse else PALETTE[k]
+    value, low, high = (x * unit(name) for x in score)
+    said = verdict(score, name)
+    color = RED if said == "worse" else PALETTE[k]
     ax.errorbar(
         value,
         y,
         xerr=[[value - low], [high - value]],
         fmt=MARKS[k],
         color=color,
-        mfc=color if sure else "white",
+        mfc="white" if said == "not resolved" else color,
         lw=1.5,
         ms=6,
     )
