@@ -16,6 +16,7 @@ from sslnb.data import load_scenes, normalise, spectrogram
 from sslnb.losses import equivariance_loss
 from sslnb.model import SoundLocaliser
 from sslnb.teach import widgets
+from sslnb.teach.widgets import transform
 
 EDGE = 1e-3  # of a cell: what the module forgives at the outer centres
 FLIP = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
@@ -407,7 +408,7 @@ def pixels(panel):
 
 def test_without_a_transform_the_two_maps_of_the_panel_agree(panel):
     _, box = panel
-    shown, side, gap = pixels(box), widgets.SIDE, 8
+    shown, side, gap = pixels(box), transform.SIDE, 8
     map_1, map_2 = (
         shown[-side:, k * (side + gap) : k * (side + gap) + side] for k in (2, 3)
     )

@@ -6,7 +6,7 @@ protocols       one model by other rules, votes, cropped images (A2)
 published       numbers measured on the field's data, or printed in papers (06, A2)
 exercises       checks that say what is wrong with an answer, a file a notebook
 invariance      maps and tables of notebook 03
-widgets         interactive pseudo-masks, equivariance and heatmaps
+widgets         a widget for each notebook
 ablation        table 1 beside its noise: scores, steps, intervals (05, 08)
 learning        what seeds say of a step; runs of one's own (05)
 equivariance    transforms, measures and a fair trial of the loss (04)
@@ -14,9 +14,7 @@ experiments     tables and texts of the grid's results (05, 08)
 outcomes        what notebook 08 shows beside tables
 claims          what the grid says of the paper's claims (08)
 figures         the README's figures
-augment_widget  interactive augmentations
 partners        sounds to mix: average spectra, how often a partner fits (02)
-video_widget    a heatmap over a video of your own
 """
 
 import lazy_loader

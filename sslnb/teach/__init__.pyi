@@ -1,5 +1,4 @@
 from . import ablation as ablation
-from . import augment_widget as augment_widget
 from . import claims as claims
 from . import equivariance as equivariance
 from . import evaluation as evaluation
@@ -14,6 +13,5 @@ from . import plot as plot
 from . import protocols as protocols
 from . import published as published
 from . import retrieval as retrieval
-from . import video_widget as video_widget
 from . import widgets as widgets
 from .exercises import check as check

@@ -86,13 +86,14 @@ def test_the_series_is_complete_and_nothing_else_is_there():
 def test_the_format_is_right_and_the_file_is_small(name, book):
     nbformat.validate(book)
     assert path_of(name).stat().st_size < 1e6
-    assert (8 if name in APPENDIX else 20) <= len(book.cells) <= 60
     assert book.metadata.kernelspec.name == "python3"
 
 
 def test_the_notebook_is_short_enough_to_be_read(name, book):  # CONTRIBUTING.md
     least, most = (8, 30) if name in APPENDIX else (25, 45)
-    assert least <= len(book.cells) <= most
+    aside = {"exercise", "solution"}  # read when they are worked on
+    read = [c for c in book.cells if not aside & set(c.metadata.get("tags", []))]
+    assert least <= len(read) <= most
     lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
     assert max(lengths) <= 20
     assert name in APPENDIX or statistics.median(lengths) <= 10
@@ -110,6 +111,8 @@ def test_only_tags_are_kept_as_metadata(book):
             "parameters",
             "key",
             "nbval-ignore-output",
+            "exercise",
+            "solution",
         }
 
 
@@ -246,13 +249,38 @@ def test_what_is_derived_is_compared_with_the_module(book):
     )
 
 
-def test_there_is_an_exercise_that_is_checked_and_not_filled_in(book):
-    source = "\n".join(cell.source for cell in code_cells(book))
-    assert re.search(r"^check\(\"\w+\", ", source, re.MULTILINE)
-    assert any(
-        "not filled in yet" in output.get("text", "") for output in outputs(book)
-    )
-    assert re.search(r"<summary>.*[Ss]olution.*</summary>", markdown(book))
+SIZES = ("10 minutes", "1 hour", "project")
+
+
+def exercises(book):
+    """(prompt, stub, solution) of each exercise: three cells, one after the other."""
+    cells = book.cells
+    starts = [
+        k
+        for k, cell in enumerate(cells)
+        if cell.cell_type == "markdown" and "exercise" in cell.metadata.get("tags", [])
+    ]
+    return [cells[k : k + 3] for k in starts]
+
+
+def test_exercises_grow_and_have_a_stub_a_check_and_a_solution(name, book):
+    found = exercises(book)
+    aside = [*tagged(book, "exercise"), *tagged(book, "solution")]
+    assert sum(map(len, found)) == len(aside)
+    sizes = []
+    for prompt, stub, solution in found:
+        title = re.match(r"### Exercise \(([^)]+)\): \S", prompt.source)
+        assert title, prompt.source[:80]
+        sizes.append(SIZES.index(title[1]))
+        assert stub.cell_type == "code" and "exercise" in stub.metadata.tags
+        assert re.search(r"^check\(\"\w+\", my_\w+\)$", stub.source, re.MULTILINE)
+        (output,) = stub.outputs
+        assert "not filled in yet" in output.text
+        assert solution.metadata.tags == ["solution"]
+        assert solution.source.startswith("<details><summary>Solution</summary>\n\n")
+        assert solution.source.endswith("</details>")
+    assert sizes == sorted(sizes)
+    assert set(sizes) == set(range(3)) or name in APPENDIX
 
 
 def test_folded_solutions_are_right(book):
@@ -264,18 +292,12 @@ def test_folded_solutions_are_right(book):
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in node.names
     }
-    blocks = re.findall(
-        r"<summary>[^<]*[Ss]olution.*?```python\n(.*?)```", markdown(book), re.DOTALL
-    )
-    stubs = [
-        cell.source
-        for cell in code_cells(book)
-        if any("not filled in yet" in o.get("text", "") for o in cell.outputs)
-    ]
-    assert stubs
-    for source in stubs:
-        exercise, name = re.search(r"^check\(\"(\w+)\", (\w+)\)", source, re.M).groups()
-        (block,) = [block for block in blocks if f"def {name}(" in block]
+    for _, stub, solution in exercises(book):
+        exercise, name = re.search(
+            r"^check\(\"(\w+)\", (\w+)\)", stub.source, re.M
+        ).groups()
+        (block,) = re.findall(r"```python\n(.*?)```", solution.source, re.DOTALL)
+        assert f"def {name}(" in block
         used = {n.id for n in ast.walk(ast.parse(block)) if isinstance(n, ast.Name)}
         scope = {}
         exec("\n".join([*(imports[n] for n in used & imports.keys()), block]), scope)

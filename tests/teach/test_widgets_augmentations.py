@@ -28,7 +28,7 @@ from sslnb.data import (
     spectrogram,
 )
 from sslnb.teach import plot
-from sslnb.teach.augment_widget import (
+from sslnb.teach.widgets.augment import (
     AS_IT_IS,
     appear,
     apply_settings,

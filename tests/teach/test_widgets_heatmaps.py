@@ -13,6 +13,7 @@ from sslnb import localise
 from sslnb.data import load_scenes, normalise, spectrogram
 from sslnb.model import SoundLocaliser, respond
 from sslnb.teach import widgets
+from sslnb.teach.widgets import heat
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +50,13 @@ def pixels(box):
 
 
 def right_half(box):
-    return pixels(box)[:, widgets.PANEL + 8 :]
+    return pixels(box)[:, heat.PANEL + 8 :]
 
 
 def test_it_starts_with_the_first_image_its_own_sound_and_the_median(box):
     values = {name: control.value for name, control in box.controls.items()}
     assert values == {"image": 0, "sound": "own", "quantile": 0.5, "show": "map"}
-    assert pixels(box).shape == (widgets.PANEL, 2 * widgets.PANEL + 8, 3)
+    assert pixels(box).shape == (heat.PANEL, 2 * heat.PANEL + 8, 3)
 
 
 @pytest.mark.parametrize("name, value", [("image", 2), ("sound", 1), ("show", "mask")])
@@ -115,11 +116,11 @@ def test_the_ends_of_the_threshold_are_nearly_everything_and_nearly_nothing(box)
 def test_the_mask_is_painted_where_it_is(box, clips, maps):
     """Blue inside the box, vermilion outside: counted on the image's own pixels."""
     p = localise.resize(maps[0, 0][None])[0]
-    mask = widgets.above(p, 0.5).numpy()
+    mask = heat.above(p, 0.5).numpy()
     truth = localise.boxes_to_truth(clips.boxes[0]).numpy() > 0
     box.controls["show"].value = "mask"
-    plain, painted = pixels(box)[:, : widgets.PANEL], right_half(box)
-    step = widgets.PANEL / localise.SIZE
+    plain, painted = pixels(box)[:, : heat.PANEL], right_half(box)
+    step = heat.PANEL / localise.SIZE
     at = ((np.arange(localise.SIZE) + 0.5) * step).astype(int)
     inner = np.s_[15:-15, 15:-15]
     change = (painted - plain)[at][:, at][inner]  # red, green, blue of each pixel

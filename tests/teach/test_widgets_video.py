@@ -7,9 +7,8 @@ import av
 import pytest
 import torch
 
-from sslnb.localise import video
 from sslnb.model import SoundLocaliser
-from sslnb.teach import video_widget
+from sslnb.teach.widgets import video
 from tests.media_files import make_video
 
 
@@ -31,7 +30,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def box(model, folder):
-    return video_widget.video_picker(model, [folder])
+    return video.video_picker(model, [folder])
 
 
 def shown(box):
@@ -119,7 +118,7 @@ def test_after_a_failure_the_last_video_is_gone_and_another_comes(box, folder):
 
 
 def test_a_large_result_is_written_but_not_sent(box, folder, monkeypatch):
-    monkeypatch.setattr(video_widget, "LARGEST", 100)
+    monkeypatch.setattr(video, "LARGEST", 100)
     box.controls["path"].value = str(folder / "b clip.mp4")
     box.button.click()
     assert box.made.out.exists() and "too large" in shown(box)
@@ -130,7 +129,7 @@ def test_stopping_it_leaves_it_usable(box, folder, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(video_widget, "heat_video", stopped)
+    monkeypatch.setattr(video, "heat_video", stopped)
     box.controls["path"].value = str(folder / "a.webm")
     box.button.click()
     assert "Stopped" in shown(box) and not box.button.disabled and box.made is None
