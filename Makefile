@@ -86,7 +86,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
-	  --constraint constraints.txt --editable '.[test]' || \
+	  --constraint constraints.txt --editable '.[test,book,demo,export]' || \
 	  { echo "error: the install stopped, see above. Without a network it cannot work;"; \
 	    echo "what is downloaded already is kept, so simply run it again."; exit 1; }
 	@touch $@

@@ -29,7 +29,8 @@ def normal(name):
 def main():
     """Ask pip what it would install, and write down what pyproject.toml does not pin."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    direct = project["dependencies"] + project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"].values()
+    direct = sum(extras, project["dependencies"])
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         subprocess.run(
