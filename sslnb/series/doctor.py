@@ -45,7 +45,7 @@ RUN = 1  # GB: pages, notebooks and checkpoints of a few runs
 MEMORY = 6  # GB: the most that a run takes
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-AGAIN = "run `make install`, or `pip install -c constraints.txt -e '.[test]'`"
+AGAIN = "run `make install`, or `pip install -c constraints.txt -e '.[test,book,demo,export]'`"
 RESTORE = "restore it with `git checkout -- data notebooks`, or clone again"
 
 
