@@ -99,6 +99,30 @@ def lab(*options: Rest):
     )
 
 
+def handouts(
+    *notebooks: str,
+    out: Annotated[Path, default("runs/handouts, in the clone")] = RUNS / "handouts",
+):
+    """Write the notebooks for a class: without solutions, and with them filled in.
+
+    --out/student has neither solutions nor outputs; --out/solutions has the solutions
+    in place of the stubs, and the stored outputs.
+
+    Args:
+        notebooks: 01 to 08, A1 to A3 [default: all]
+        out: folder to write into
+    """
+    from sslnb.series.handouts import make_handouts
+
+    counts = make_handouts(out, notebooks)
+    found = f"{_count(sum(counts.values()), 'exercise')} in {_count(len(counts), 'notebook')}"
+    print(f"{found}: {out / 'student'}, {out / 'solutions'}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
     """What this machine has for the series, and what to do about what is wrong.
 
@@ -140,4 +164,4 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     return 0
 
 
-COMMANDS = (run, lab, doctor, bench)
+COMMANDS = (run, lab, handouts, doctor, bench)
