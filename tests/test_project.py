@@ -127,7 +127,9 @@ def test_conda_repeats_no_version():
     python, pip, inside = environment["dependencies"]
     assert python.startswith("python " + PROJECT["requires-python"])
     assert pip == "pip"
-    assert inside == {"pip": ["--constraint constraints.txt", "--editable .[test,book,demo,export]"]}
+    assert inside == {
+        "pip": ["--constraint constraints.txt", "--editable .[test,book,demo,export]"]
+    }
 
 
 def test_makefile_asks_for_the_python_of_the_metadata():

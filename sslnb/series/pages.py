@@ -10,7 +10,9 @@ over a megabyte from another server. Here latex2mathml makes MathML of them, whi
 browsers draw by themselves.
 """
 
+import base64
 import html
+import mimetypes
 import os
 import platform
 import re
@@ -26,6 +28,8 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
+
+from sslnb.files import ROOT
 
 TEMPLATES = Path(__file__).with_name("templates")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -91,6 +95,16 @@ class Renderer(IPythonRenderer):
     def link(self, text: str, url: str, title: str | None = None) -> str:
         """A link."""
         return super().link(text, NOTEBOOK.sub(r"\1.html", url), title)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """An image; one of the series' own is written into the page."""
+        path = ROOT / "notebooks" / url
+        if url.startswith("images/") and path.is_file():
+            kind, _ = mimetypes.guess_type(path)
+            url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+            # by hand: mistune takes no addresses of this kind
+            return f'<img src="{url}" alt="{html.escape(text)}">'
+        return super().image(text, url, title)
 
 
 class Exporter(HTMLExporter):

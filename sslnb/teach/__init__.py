@@ -14,6 +14,7 @@ experiments     tables and texts of the grid's results (05, 08)
 outcomes        what notebook 08 shows beside tables
 claims          what the grid says of the paper's claims (08)
 figures         the README's figures
+diagram         the method as a drawing, with each notebook's part lit
 partners        sounds to mix: average spectra, how often a partner fits (02)
 """
 

@@ -1,5 +1,6 @@
 from . import ablation as ablation
 from . import claims as claims
+from . import diagram as diagram
 from . import equivariance as equivariance
 from . import evaluation as evaluation
 from . import exercises as exercises

@@ -1,5 +1,6 @@
 """Runs of small notebooks: what they are given, what is written, what goes wrong."""
 
+import base64
 import os
 import re
 
@@ -292,6 +293,19 @@ def test_pages_draw_equations_and_load_nothing_from_elsewhere(whole):
 
 def test_an_equation_that_cannot_be_read_stays_as_it_is():
     assert pages.mathml(r"a < \left(", "inline") == r"<code>a &lt; \left(</code>"
+
+
+def test_pages_hold_the_series_own_drawings():
+    """Beside a page there is no folder of images."""
+    text = pages.Exporter("page.html.j2").markdown2html(
+        {}, "![The method](images/method_03.svg) ![Elsewhere](other.png)"
+    )
+    own, other = BeautifulSoup(text, "html.parser").find_all("img")
+    head, data = own["src"].split(",", 1)
+    assert head == "data:image/svg+xml;base64" and own["alt"] == "The method"
+    drawing = run.NOTEBOOKS / "images" / "method_03.svg"
+    assert base64.b64decode(data) == drawing.read_bytes()
+    assert other["src"] == "other.png"
 
 
 def test_pages_link_to_pages(whole):
