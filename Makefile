@@ -4,7 +4,7 @@
 # make lab      JupyterLab on the notebooks
 # make doctor   what this machine has, and what to do about what is missing
 # make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
-# make bench    every benchmark: about 20 minutes
+# make bench    every benchmark: about 30 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #
 # Other packages, smaller ones without CUDA for one:

@@ -9,6 +9,7 @@ kind of machine stands in the table as "not measured".
 
 import json
 import platform
+import re
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -122,10 +123,27 @@ def table():
     )
 
 
+def times():
+    """{notebook: the newest time that it took on a CPU, as "40 s" or "2 min"}."""
+    found = {}
+    for row in rows():
+        for name, seconds in row["figures"].items():
+            if name.startswith("notebook ") and not row["gpu"]:
+                short = seconds < 99
+                found[name.removeprefix("notebook ")] = (
+                    f"{seconds:.0f} s" if short else f"{seconds / 60:.1f} min"
+                )
+    return found
+
+
 def readme(text):
-    """README.md with today's table between its marks."""
+    """README.md with today's table between its marks, and each notebook's time."""
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    text = f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    for name, taken in times().items():  # the last column of the notebook's row
+        row = rf"^(\|.*/{name}\.ipynb\).*\|)[^|]*\|$"
+        text = re.sub(row, rf"\1 {taken} |", text, flags=re.MULTILINE)
+    return text
 
 
 if __name__ == "__main__":

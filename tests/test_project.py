@@ -248,6 +248,14 @@ def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
     assert row["figures"] == {"fp32_ratio": 1.235, "mine": 2}
     line = next(x for x in ledger.table().splitlines() if "plain reference" in x)
     assert line.count("1.235") == 1 and "not measured" in line
+    ledger.record({"notebook 03_invariance_loss": 41.4}, "as it is stored")
+    ledger.record({"notebook 05_training": 150.0}, "as it is stored")
+    rows = [
+        line
+        for line in ledger.readme(text_of(ROOT / "README.md")).splitlines()
+        if line.startswith("| 0")
+    ]
+    assert rows[2].endswith("| 41 s |") and rows[4].endswith("| 2.5 min |")
 
 
 def test_table_1_is_of_every_seed_of_the_grid_with_the_settings_as_they_stand(results):

@@ -23,7 +23,15 @@ HABITS = (
     "MPLBACKEND",
     "JUPYTER_PATH",
 )
-BENCHMARKS = ("scenes", "prepare", "store", "score", "train", "ledger")  # in turn
+BENCHMARKS = (  # in turn
+    "scenes",
+    "prepare",
+    "store",
+    "score",
+    "train",
+    "notebooks",
+    "ledger",
+)
 Benchmark = Literal[
     "all",
     "scenes",
@@ -31,6 +39,7 @@ Benchmark = Literal[
     "store",
     "score",
     "train",
+    "notebooks",
     "ledger",
     "equivariance",
     "store_formats",
@@ -141,7 +150,7 @@ def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
 def bench(name: Benchmark = "all", /, *options: Rest):
     """Measure how fast things are, into benchmarks/ledger.jsonl and the README's table.
 
-    All of them take about 20 minutes.
+    All of them take about 30 minutes.
 
     Args:
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:

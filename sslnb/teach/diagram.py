@@ -112,8 +112,10 @@ def pictures() -> dict[str, bytes]:
     )
     theta = augment.fixed_affine(side=0.85, degrees=25.0)
     sound = spectrogram(clips.waves, audio)  # (1, 1, F, T)
-    bands = {"time": [[0.3, 0.42]], "frequency": [[0.55, 0.68]]}
-    bands = {name: torch.tensor(band) for name, band in bands.items()}
+    bands = {
+        "time": torch.tensor([[0.3, 0.42]]),
+        "frequency": torch.tensor([[0.55, 0.68]]),
+    }
     masked = augment.apply_mask(sound, bands, audio.silence)
     with evaluating(model):
         turned = augment.warp(normalise(views[1:]), theta)
@@ -154,8 +156,8 @@ def jpeg(pixels: Tensor, side: int = 2 * SIDE) -> bytes:
     """Pixels (H, W, 3) in [0, 1] as a small JPEG; coarse ones stay sharp cells."""
     image = Image.fromarray((255 * pixels.clamp(0, 1)).round().to(torch.uint8).numpy())
     coarse = max(image.size) < 32
-    size = (side, side * image.height // image.width)
-    image = image.resize(size, Image.Resampling.NEAREST if coarse else Image.LANCZOS)
+    how = Image.Resampling.NEAREST if coarse else Image.Resampling.LANCZOS
+    image = image.resize((side, side * image.height // image.width), how)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80, optimize=True)
     return buffer.getvalue()

@@ -1,0 +1,43 @@
+"""How long each notebook of the series takes to run as it is stored, its kernel's start
+included.
+
+sslnb bench notebooks
+sslnb bench notebooks -- 05 --rounds 3
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.ledger import record
+from sslnb.series import run
+
+
+def seconds(path):
+    """Seconds that papermill takes to execute a notebook with its own parameters."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        run.execute(path, Path(folder, path.name), cpu=True)
+        return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("notebooks", nargs="*", help="01 to 08, A1 to A3 [all]")
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    paths = run.notebooks(options.notebooks)
+    taken = {path.stem: [] for path in paths}
+    for _ in range(options.rounds):
+        for path in paths:
+            taken[path.stem].append(seconds(path))
+    record(
+        {f"notebook {name}": median(times) for name, times in taken.items()},
+        f"notebooks as they are stored, two threads: medians of {options.rounds} rounds",
+    )
+
+
+if __name__ == "__main__":
+    main()
