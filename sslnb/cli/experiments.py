@@ -36,7 +36,8 @@ def experiments(
         jobs: runs side by side; on Slurm 256
         dry_run: only say what is left, and how long it will take; with --slurm, print the
             script for sbatch, too
-        figures: only draw the README's figure of table 1, of the results that there are
+        figures: only draw the README's figures: of table 1, of the results that there are,
+            and of one image under two sounds, of the model that ships
         slurm: submit the runs to this partition of a Slurm cluster, as one job array
         hours: on Slurm, that a run may take at a stretch; it then queues again, and goes on
         gpus: on Slurm, of each run
@@ -60,10 +61,13 @@ def experiments(
 
 def _draw():
     from sslnb.experiments.results import read_results
-    from sslnb.teach.figures import TABLE_1_SVG, table_1
+    from sslnb.files import CHECKPOINT
+    from sslnb.model import SoundLocaliser
+    from sslnb.teach import figures
 
-    table_1(read_results())
-    print(f"drawn: {TABLE_1_SVG}")
+    figures.table_1(read_results())
+    figures.two_sounds(figures.clearest_swap(SoundLocaliser.load(CHECKPOINT)))
+    print(f"drawn: {figures.TABLE_1_SVG}\ndrawn: {figures.TWO_SOUNDS}")
 
 
 def _perform(runs, jobs, out, work):

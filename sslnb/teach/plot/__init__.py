@@ -90,6 +90,7 @@ from sslnb.teach.plot.evaluation import (
     gains,
     image_sound_map,
     listening,
+    opening,
     published,
     ranked_maps,
     resized_rows,

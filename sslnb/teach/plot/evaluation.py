@@ -1,6 +1,6 @@
 """Figures of notebook 06 and appendix A2: cIoU step by step, scores, maps with peaks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Arc, FancyBboxPatch, Polygon
 from torch import Tensor
 
 from sslnb.data.clips import Clips
@@ -244,6 +245,74 @@ def two_sounds(scenes: Sequence[Scene], maps: Sequence[Tensor]) -> Figure:
             show_peak(ax, p)
     figure.suptitle("One image, two sounds: outlined what sounds, × the peak")
     return figure
+
+
+def opening(
+    image: Array,
+    names: Sequence[str],
+    maps: Iterable[Tensor],
+    sounds: Iterable[Tensor],
+    note: str,
+) -> Figure:
+    """The picture that opens the series: an image, and its map under each of two sounds.
+
+    maps: p (224, 224) each; sounds: spectrograms (F, T); names: of what sounds; note: a
+    line below. A white card with round corners, so it stands on light and dark pages.
+    """
+    width, height, side, gap = 10.0, 4.75, 3.06, 0.16  # inches
+    figure = plt.figure(figsize=(width, height), facecolor="none", layout="none")
+    card = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    card.axis("off")
+    shape = FancyBboxPatch(
+        (0.14, 0.14),
+        width - 0.28,
+        height - 0.28,
+        "round,pad=0.12",
+        fc="white",
+        ec="0.85",
+    )
+    card.add_patch(shape)
+    left = (width - 3 * side - 2 * gap) / 2
+    place = [left + k * (side + gap) for k in range(3)]
+    bottom, top = 0.58, 0.58 + side + 0.1
+
+    def panel(x, y, w, h):
+        box = (x / width, y / height, w / width, h / height)
+        return figure.add_axes(box, xticks=[], yticks=[])
+
+    def frame(ax):
+        ax.spines[:].set_visible(False)
+
+    ax = show_image(panel(place[0], bottom, side, side), image)
+    frame(ax)
+    card.text(place[0], top + 0.46, "The same image,", size=16.5)
+    card.text(place[0], top + 0.1, "two sounds.", size=16.5, weight="bold")
+    for x, name, p, sound, color in zip(place[1:], names, maps, sounds, (BLUE, RED)):
+        _loudspeaker(card, x + 0.02, top + 0.2, 0.42, color)
+        card.text(x + 0.62, top + 0.29, name, size=16.5, weight="bold", color=color)
+        strip = panel(x + 1.55, top, side - 1.55, 0.78)
+        strip.imshow(sound.numpy(), origin="lower", aspect="auto", cmap="magma")
+        frame(strip)
+        ax = panel(x, bottom, side, side)
+        show_image(ax, image)
+        frame(ax)
+        glow = plt.get_cmap("viridis")(p.numpy())
+        glow[..., 3] = 0.2 + 0.55 * p.numpy()
+        ax.imshow(glow, extent=(0, 1, 1, 0), interpolation="bilinear")
+        show_peak(ax, p)
+    card.text(width / 2, 0.27, note, size=11.5, color="0.35", ha="center")
+    return figure
+
+
+def _loudspeaker(ax, x, y, size, color):
+    """A loudspeaker with two waves, `size` units high."""
+    corners = np.array([(0, 3), (2, 3), (5, 0), (5, 10), (2, 7), (0, 7)])
+    ax.add_patch(Polygon(corners * size / 10 + (x, y), fc=color, ec="none"))
+    for radius in (0.5, 0.95):
+        middle = (x + 0.55 * size, y + 0.5 * size)
+        wave = Arc(middle, radius * size, radius * size, theta1=-50, theta2=50)
+        wave.set(color=color, linewidth=2.2)
+        ax.add_patch(wave)
 
 
 def ranked_maps(
