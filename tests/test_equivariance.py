@@ -403,7 +403,7 @@ def panel():
 
 
 def pixels(panel):
-    return np.array(Image.open(io.BytesIO(panel.view.value)))
+    return np.array(Image.open(io.BytesIO(panel.view.png)))
 
 
 def test_without_a_transform_the_two_maps_of_the_panel_agree(panel):

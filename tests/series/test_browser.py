@@ -204,7 +204,7 @@ def test_a_slider_moves_the_picture_and_reset_brings_it_back(page):
     )
     assert errors.count() == 0, errors.first.text_content()
 
-    image = page.locator("img.widget-image")
+    image = page.locator("img.sslnb-picture")
     image.wait_for()
     expect(image).to_have_js_property("complete", True)
     before = picture(image)
@@ -212,7 +212,7 @@ def test_a_slider_moves_the_picture_and_reset_brings_it_back(page):
 
     angle = page.locator(".widget-slider", has_text="angle (°)")
     drag(page, angle, 40)
-    expect(angle.locator(".widget-readout")).not_to_have_text("0")
+    expect(page.get_by_role("spinbutton", name="angle (°)")).not_to_have_value("0")
     turned = picture(image, unlike=before)
 
     page.get_by_role("button", name="Redraw").click()
@@ -220,7 +220,7 @@ def test_a_slider_moves_the_picture_and_reset_brings_it_back(page):
     page.wait_for_timeout(3_000)  # many controls move: until the last has
     page.get_by_role("button", name="Reset").click()
     picture(image, like=before)
-    expect(angle.locator(".widget-readout")).to_have_text("0")
+    expect(page.get_by_role("spinbutton", name="angle (°)")).to_have_value("0")
 
     player = page.locator("audio.jupyter-widgets")
     assert player.evaluate(SECONDS) == pytest.approx(3, abs=0.1)

@@ -83,7 +83,7 @@ def shown(box):
 
 
 def pixels(box):
-    return np.asarray(Image.open(io.BytesIO(box.view.value)))
+    return np.asarray(Image.open(io.BytesIO(box.view.png)))
 
 
 def batch_of_one(clips, seed, n):
@@ -130,21 +130,21 @@ def test_at_first_the_clip_is_unchanged(shared, box):
     ],
 )
 def test_every_control_changes_its_panels_and_the_image(box, name, value, panel):
-    before, panels = box.view.value, [x.copy() for x in shown(box)]
+    before, panels = box.view.png, [x.copy() for x in shown(box)]
     box.controls[name].value = value
-    assert box.view.value != before
+    assert box.view.png != before
     now = shown(box)
     changed = {1: {1}, 2: {1, 2}, 4: {4}}[panel]  # T_geo changes the image and the map
     for k in range(5):
         assert np.array_equal(now[k], panels[k]) == (k not in changed), k
     box.controls[name].value = AS_IT_IS[name]
-    assert box.view.value == before
+    assert box.view.png == before
 
 
 def test_the_position_of_a_crop_matters_where_there_is_room(box):
-    before = box.view.value
+    before = box.view.png
     box.controls["x"].value = 1.0
-    assert box.view.value == before  # a crop of the whole frame cannot move
+    assert box.view.png == before  # a crop of the whole frame cannot move
     box.controls["side"].value = 0.5
     right = shown(box)[1].copy()
     box.controls["x"].value = -1.0
@@ -225,13 +225,13 @@ def test_controls_can_hold_every_draw(box):
 
 def test_a_seed_can_be_typed_and_gives_the_same_again(box):
     box.controls["seed"].value = 41
-    first, figure = values(box), box.view.value
+    first, figure = values(box), box.view.png
     box.reset.click()
-    assert values(box) == AS_IT_IS and box.view.value != figure
+    assert values(box) == AS_IT_IS and box.view.png != figure
     box.controls["seed"].value = 40
     assert values(box) != first
     box.redraw.click()
-    assert values(box) == first and box.view.value == figure
+    assert values(box) == first and box.view.png == figure
 
 
 def test_redraw_renders_once(box, monkeypatch):
@@ -246,9 +246,9 @@ def test_redraw_renders_once(box, monkeypatch):
 
 def test_another_clip_shows_and_plays_another(shared, box):
     clips, _ = shared
-    figure, wave = box.view.value, box.player.value
+    figure, wave = box.view.png, box.player.value
     box.controls["clip"].value = 2
-    assert box.view.value != figure and box.player.value != wave
+    assert box.view.png != figure and box.player.value != wave
     np.testing.assert_allclose(shown(box)[0], clips.images[2].permute(1, 2, 0) / 255)
     assert "♪ c" in box.status.value
 

@@ -46,7 +46,7 @@ def shown_ciou(box):
 
 
 def pixels(box):
-    return np.asarray(Image.open(io.BytesIO(box.view.value)).convert("RGB")).astype(int)
+    return np.asarray(Image.open(io.BytesIO(box.view.png)).convert("RGB")).astype(int)
 
 
 def right_half(box):
@@ -61,21 +61,21 @@ def test_it_starts_with_the_first_image_its_own_sound_and_the_median(box):
 
 @pytest.mark.parametrize("name, value", [("image", 2), ("sound", 1), ("show", "mask")])
 def test_every_control_changes_the_view(box, name, value):
-    before = box.view.value
+    before = box.view.png
     box.controls[name].value = value
-    assert box.view.value != before
+    assert box.view.png != before
     box.controls[name].value = {"image": 0, "sound": "own", "show": "map"}[name]
-    assert box.view.value == before
+    assert box.view.png == before
 
 
 def test_the_threshold_changes_the_mask_and_the_score_but_not_the_map(box):
-    before = box.view.value, box.status.value
+    before = box.view.png, box.status.value
     box.controls["quantile"].value = 0.8
-    assert box.view.value == before[0] and box.status.value != before[1]
+    assert box.view.png == before[0] and box.status.value != before[1]
     box.controls["show"].value = "mask"
-    masked = box.view.value
+    masked = box.view.png
     box.controls["quantile"].value = 0.5
-    assert box.view.value != masked
+    assert box.view.png != masked
     assert box.status.value == before[1]
 
 
@@ -91,9 +91,9 @@ def test_at_the_median_the_score_is_the_protocols(box, clips, maps):
 
 def test_its_own_sound_is_the_sound_of_that_number(box):
     box.controls["image"].value = 3
-    own = box.view.value, box.ciou, box.player.value
+    own = box.view.png, box.ciou, box.player.value
     box.controls["sound"].value = 3
-    assert (box.view.value, box.ciou, box.player.value) == own
+    assert (box.view.png, box.ciou, box.player.value) == own
 
 
 def test_at_another_quantile_the_score_is_that_of_its_mask(box, clips, maps):

@@ -6,6 +6,7 @@ The settings of the sliders become draws of `sslnb.augment`, applied as in train
 the other way round, *Redraw* sets the sliders to a real draw.
 """
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from sslnb.data.media import (
 )
 from sslnb.teach import plot
 from sslnb.teach.partners import average_spectra
+from sslnb.teach.widgets.base import Picture, Status, labelled, row
 
 CELLS = 12  # a side of the chequered map, as many as the laptop model's maps have
 EPOCHS = 80  # of the paper's training: the mixing weight is that of a random one
@@ -207,6 +209,14 @@ def _sliders(image_size: int, config: AudioConfig) -> dict[str, Any]:
     }
 
 
+def _in_words(value: Any) -> str:
+    """The value of a control, as alternative text."""
+    if isinstance(value, bool):
+        return "on"
+    ends = value if isinstance(value, tuple) else (value,)
+    return " to ".join(f"{end:.2f}" for end in ends)
+
+
 def augmentations(
     clips: Clips,
     config: AudioConfig = LAPTOP_AUDIO,
@@ -236,10 +246,10 @@ def augmentations(
         description="clip",
     )
     seed = ipywidgets.BoundedIntText(value=0, max=2**31 - 1, description="seed")
-    redraw = ipywidgets.Button(description="Redraw", icon="random")
-    reset = ipywidgets.Button(description="Reset", icon="undo")
+    redraw = ipywidgets.Button(description="Redraw", tooltip="draw with the next seed")
+    reset = ipywidgets.Button(description="Reset", tooltip="leave the clip unchanged")
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
-    status = ipywidgets.HTML()
+    view, status = Picture(), Status()
 
     def settings():
         return {name: control.value for name, control in sliders.items()}
@@ -252,19 +262,28 @@ def augmentations(
     figure = draw_figure()
     plot.freeze_layout(figure)
     plt.close(figure)
-    width, height = figure.canvas.get_width_height()
-    view = ipywidgets.Image(format="png", width=width, height=height)
 
     def render(_=None):
-        view.value = plot.png(plot.drawn(draw_figure(figure)))
-        theta = to_draws(settings(), config)[1]
+        now, n = settings(), clip.value
+        theta = to_draws(now, config)[1]
         in_frame = augment.warp(torch.ones(1, CELLS, CELLS), theta).mean()
-        n = clip.value
-        status.value = (
+        words = (
             f"♪ {clips.labels[n]}, mixed with clip {similar[n]} "
-            f"({clips.labels[similar[n]]}) at α = {sliders['alpha'].value:.2f}. "
+            f"({clips.labels[similar[n]]}) at α = {now['alpha']:.2f}. "
             f"{1 - in_frame:.0%} of the map's cells are out of frame."
         )
+        changed = [
+            f"{name} {_in_words(value)}"
+            for name, value in now.items()
+            if value != AS_IT_IS[name]
+        ]
+        view.show(
+            plot.png(plot.drawn(draw_figure(figure))),
+            "An image and the image transformed, a test map under the same geometry, "
+            f"and the spectrogram before and after. {words} Changed: "
+            f"{', '.join(changed) or 'nothing'}.",
+        )
+        status.say(html.escape(words, quote=False))
 
     def play(_=None):
         waves = clips.waves[[clip.value, similar[clip.value]]] / 32768
@@ -298,20 +317,17 @@ def augmentations(
     play()
 
     def column(title, *names):
-        return ipywidgets.VBox(
-            [ipywidgets.HTML(f"<b>{title}</b>"), *(sliders[name] for name in names)]
-        )
+        controls = [labelled(sliders[name]) for name in names]
+        return ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), *controls])
 
     names = list(sliders)
     box = ipywidgets.VBox(
         [
-            ipywidgets.HBox([clip, seed, redraw, reset]),
-            ipywidgets.HBox(
-                [
-                    column("T<sub>app</sub>: appearance", *names[:6]),
-                    column("T<sub>geo</sub>: geometry", *names[6:12]),
-                    column("T<sub>mask</sub>, T<sub>mix</sub>: sound", *names[12:]),
-                ]
+            row(clip, seed, redraw, reset),
+            row(
+                column("T<sub>app</sub>: appearance", *names[:6]),
+                column("T<sub>geo</sub>: geometry", *names[6:12]),
+                column("T<sub>mask</sub>, T<sub>mix</sub>: sound", *names[12:]),
             ),
             view,
             status,

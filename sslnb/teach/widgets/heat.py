@@ -3,6 +3,7 @@
 >>> heatmaps(model, clips)
 """
 
+import html
 from collections.abc import Sequence
 
 import ipywidgets
@@ -18,9 +19,7 @@ from sslnb.data.clips import Clips
 from sslnb.data.media import normalise, spectrogram
 from sslnb.model import SoundLocaliser, evaluating, respond
 from sslnb.teach import plot
-
-BILINEAR = Image.Resampling.BILINEAR
-
+from sslnb.teach.widgets.base import Picture, Status, row
 
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -115,15 +114,14 @@ def heatmaps(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
         "quantile": ipywidgets.FloatSlider(
             value=0.5, min=0, max=0.99, step=0.01, description="quantile"
         ),
-        "show": ipywidgets.ToggleButtons(options=[("map", "map"), ("mask", "mask")]),
+        "show": ipywidgets.Dropdown(options=["map", "mask"], description="show"),
     }
-    view = ipywidgets.Image(format="png", width=2 * PANEL + 8, height=PANEL)
+    view, status = Picture(), Status()
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
-    status = ipywidgets.HTML()
     box = ipywidgets.VBox(
         [
-            ipywidgets.HBox([controls["image"], controls["sound"]]),
-            ipywidgets.HBox([controls["quantile"], controls["show"]]),
+            row(controls["image"], controls["sound"]),
+            row(controls["quantile"], controls["show"]),
             view,
             status,
             player,
@@ -142,17 +140,27 @@ def heatmaps(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
         box.ciou = localise.mask_ciou(mask[None], truth[None])[0].item()
         peak = localise.peak_hit(response[None], truth[None])[0]
         best = localise.oracle(truth[None])[0]
-        view.value = heat_panels(
-            clips.images[n], p, clips.boxes[n], quantile, controls["show"].value
-        )
-        status.value = (
+        heard = (
             f"♪ {clips.labels[sound_index()]}, on the image of: {clips.labels[n]} "
-            f"(white box, {truth.mean():.0%} of the image)<br>"
-            f"cosines {response.min():.2f} to {response.max():.2f}; peak "
-            f"{'inside' if peak else 'outside'} the box<br>"
-            f"mask {mask.float().mean():.0%} of the image; <b>cIoU {box.ciou:.3f}</b>, "
-            f"{'a success' if box.ciou >= 0.5 else 'a failure'} at 0.5; oracle upper "
-            f"bound {best:.3f}"
+            f"(white box, {truth.mean():.0%} of the image)"
+        )
+        found = (
+            f"peak {'inside' if peak else 'outside'} the box",
+            f"mask {mask.float().mean():.0%} of the image",
+            f"cIoU {box.ciou:.3f}",
+            f"{'a success' if box.ciou >= 0.5 else 'a failure'} at 0.5",
+        )
+        show = controls["show"].value
+        view.show(
+            heat_panels(clips.images[n], p, clips.boxes[n], quantile, show),
+            f"An image with its box, and its {show} over it. {heard}. "
+            f"{'; '.join(found)}.",
+        )
+        place, size, score, verdict = found
+        status.say(
+            f"{html.escape(heard, quote=False)}<br>"
+            f"cosines {response.min():.2f} to {response.max():.2f}; {place}<br>"
+            f"{size}; <b>{score}</b>, {verdict}; oracle upper bound {best:.3f}"
         )
 
     def play(_=None):

@@ -7,12 +7,11 @@ import math
 
 import ipywidgets
 import matplotlib.pyplot as plt
-from PIL import Image
 from torch import Tensor
 
+from sslnb.losses import weighted_mean
 from sslnb.teach import plot
-
-BILINEAR = Image.Resampling.BILINEAR
+from sslnb.teach.widgets.base import Picture, Status, row
 
 
 def pseudo_masks(
@@ -21,7 +20,7 @@ def pseudo_masks(
     """The pseudo-mask m of a map (eq. 5) and the cells that P weights, by ε and τ.
 
     image (3, S, S) in [0, 1] or uint8; response (h, w), its map. Returns a box with
-    `controls` (epsilon, tau), `view` (the image of the figure) and `figure`.
+    `controls` (epsilon, tau), `view` (the image of the figure), `status` and `figure`.
     """
     controls = {
         "epsilon": ipywidgets.FloatSlider(
@@ -38,17 +37,34 @@ def pseudo_masks(
     figure = plot.pseudo_mask(image, response, epsilon, tau)
     plot.freeze_layout(figure)
     plt.close(figure)
-    width, height = figure.canvas.get_width_height()
-    view = ipywidgets.Image(format="png", width=width, height=height)
+    view, status = Picture(), Status()
 
     def render(_=None):
-        values = (control.value for control in controls.values())
-        plot.pseudo_mask(image, response, *values, figure)
-        view.value = plot.png(plot.drawn(figure))
+        now = {name: control.value for name, control in controls.items()}
+        plot.pseudo_mask(image, response, **now, figure=figure)
+        words = in_words(response, **now)
+        view.show(
+            plot.png(plot.drawn(figure)),
+            "A response map over its image, its pseudo-mask, and a histogram of the "
+            f"cells' cosines. {words}",
+        )
+        status.say(words)
 
     for control in controls.values():
         control.observe(render, "value")
     render()
-    box = ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), view])
-    box.controls, box.view, box.figure = controls, view, figure
+    box = ipywidgets.VBox([row(*controls.values()), view, status])
+    box.controls, box.view, box.status, box.figure = controls, view, status, figure
     return box
+
+
+def in_words(response: Tensor, epsilon: float, tau: float) -> str:
+    """What the mask of a map (h, w) lights, and what P makes of it."""
+    z = (response - epsilon) / tau
+    m, above = z.sigmoid(), int((z > 0).sum())
+    mean = weighted_mean(response, z)
+    return (
+        f"ε = {epsilon:.2f}, τ = {tau:.3g}: {above} of {m.numel()} cells are above ε; "
+        f"m is {m.min():.2f} to {m.max():.2f}, in all {m.sum():.1f} cells. "
+        f"P = {mean:.2f}, where the mean of all cells is {response.mean():.2f}."
+    )

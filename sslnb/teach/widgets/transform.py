@@ -3,6 +3,8 @@
 >>> equivariance(model, clips)
 """
 
+import html
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,9 +18,7 @@ from sslnb.data.media import MEAN, STD, normalise, spectrogram
 from sslnb.losses import equivariance_loss
 from sslnb.model import SoundLocaliser, evaluating, respond
 from sslnb.teach import plot
-
-BILINEAR = Image.Resampling.BILINEAR
-
+from sslnb.teach.widgets.base import Picture, Status, row
 
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -105,12 +105,11 @@ def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
         ),
         "flip": ipywidgets.Checkbox(value=False, description="flip"),
     }
-    view = ipywidgets.Image(format="png", width=4 * SIDE + 3 * 8, height=SIDE + LINE)
-    status = ipywidgets.HTML()
+    view, status = Picture(), Status()
     box = ipywidgets.VBox(
         [
-            ipywidgets.HBox([controls["scene"], controls["flip"]]),
-            ipywidgets.HBox([controls["angle"], controls["scale"]]),
+            row(controls["scene"], controls["flip"]),
+            row(controls["angle"], controls["scale"]),
             view,
             status,
         ]
@@ -130,19 +129,27 @@ def equivariance(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
         in_frame = augment.warp(torch.ones_like(map_1), theta) > 1 - 1e-3
         box.loss = equivariance_loss(map_1, map_2, theta).item()
         std, mean = torch.tensor(STD)[:, None, None], torch.tensor(MEAN)[:, None, None]
-        view.value = transform_panels(
-            clips.images[n] / 255,
-            transformed[0].cpu() * std + mean,
-            augment.warp(map_1, theta)[0],
-            map_2[0],
-            in_frame[0],
-            map_1.min().item(),
-            map_1.max().item(),
+        heard, variance = f"♪ {clips.labels[n]}", map_1.var(correction=0)
+        outside = f"{1 - in_frame.float().mean():.0%} of the cells are out of frame"
+        flip = ", flipped" if now["flip"] else ""
+        view.show(
+            transform_panels(
+                clips.images[n] / 255,
+                transformed[0].cpu() * std + mean,
+                augment.warp(map_1, theta)[0],
+                map_2[0],
+                in_frame[0],
+                map_1.min().item(),
+                map_1.max().item(),
+            ),
+            f"An image; the image rotated by {now['angle']:.0f}°, scaled by "
+            f"{now['scale']:.2f}{flip}; its map under the same transform; and the map "
+            f"of the transformed image. {heard}. L_geo = {box.loss:.4f}, beside a "
+            f"spatial variance of {variance:.4f}. {outside}.",
         )
-        status.value = (
-            f"♪ {clips.labels[n]}. <b>L<sub>geo</sub> = {box.loss:.4f}</b>; the map's "
-            f"spatial variance is {map_1.var(correction=0):.4f}. "
-            f"{1 - in_frame.float().mean():.0%} of the cells are out of frame (dark)."
+        status.say(
+            f"{html.escape(heard, quote=False)}. <b>L<sub>geo</sub> = {box.loss:.4f}</b>; the map's "
+            f"spatial variance is {variance:.4f}. {outside} (dark)."
         )
 
     for control in controls.values():

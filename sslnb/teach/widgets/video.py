@@ -14,6 +14,7 @@ import ipywidgets
 
 from sslnb.localise.video import heat_video
 from sslnb.model import SoundLocaliser
+from sslnb.teach.widgets.base import Status, row
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
 MADE = ".heat.mp4"  # suffix of the result
@@ -63,7 +64,7 @@ def video_picker(
     progress = ipywidgets.IntProgress(
         layout=ipywidgets.Layout(width="26rem", visibility="hidden")
     )
-    status = ipywidgets.HTML()
+    status = Status()
     view = ipywidgets.Video(
         format="mp4",
         autoplay=False,
@@ -71,9 +72,7 @@ def video_picker(
         width=WIDTH,
         layout=ipywidgets.Layout(display="none"),
     )
-    box = ipywidgets.VBox(
-        [ipywidgets.HBox([*controls.values(), button]), progress, status, view]
-    )
+    box = ipywidgets.VBox([row(*controls.values(), button), progress, status, view])
 
     def count(frames, total, desc, unit):
         progress.value, progress.max, progress.description = 0, total, desc
@@ -82,7 +81,7 @@ def video_picker(
             progress.value += 1
 
     def report(text):
-        status.value = html.escape(text)
+        status.say(html.escape(text))
 
     def make(_=None):
         box.made, view.layout.display = None, "none"
