@@ -2,6 +2,7 @@
 # make test     every check
 # make check    what a commit must pass: ruff, mypy, import-linter; under a minute
 # make lab      JupyterLab on the notebooks
+# make book     the series as a site: runs/book/html/index.html, half a minute
 # make doctor   what this machine has, and what to do about what is missing
 # make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
 # make bench    every benchmark: about 30 minutes
@@ -33,7 +34,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test check lab doctor install store bench experiments lock clean
+.PHONY: run test check lab book doctor install store bench experiments lock clean
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
@@ -54,6 +55,10 @@ test: check
 
 lab: $(STAMP)
 	@$(SSLNB) lab $(ARGS)
+
+# The site of the series, from the stored outputs
+book: $(STAMP)
+	@$(BIN)/python book/build.py $(ARGS)
 
 # Tells what is missing, so it must not need an install
 doctor:
