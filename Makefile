@@ -1,6 +1,6 @@
 # make run      set everything up, and run all notebooks into runs/
 # make test     every check
-# make check    what a commit must pass: ruff, mypy, import-linter; under a minute
+# make check    what a commit must pass: ruff, mypy, import-linter, the notebooks' linter; under a minute
 # make lab      JupyterLab on the notebooks
 # make book     the series as a site: runs/book/html/index.html, half a minute
 # make doctor   what this machine has, and what to do about what is missing
@@ -46,6 +46,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SSLNB) lint
 
 test: check
 	@echo "Running every check: about 25 minutes on two CPU cores."

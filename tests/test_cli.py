@@ -30,6 +30,7 @@ COMMANDS = (
     "run",
     "lab",
     "handouts",
+    "lint",
     "doctor",
     "bench",
     "download",

@@ -132,6 +132,27 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def lint(*notebooks: str):
+    """Read the notebooks as they are stored, and say which rules they break.
+
+    Run in order, without errors and warnings; no state of widgets, no path of a
+    machine; small, with short cells; one cell of parameters; pictures with words; no
+    number in prose that a cell computes. Exit code 1 where a rule is broken.
+
+    Args:
+        notebooks: 01 to 08, A1 to A3, or paths [default: all]
+    """
+    from sslnb.series.lint import lint, read
+    from sslnb.series.run import notebooks as find
+
+    paths = find(notebooks)
+    found = [f"{path.name}, {line}" for path in paths for line in lint(read(path))]
+    print(*found, sep="\n") if found else print(
+        _count(len(paths), "notebook"), "in order"
+    )
+    return bool(found)
+
+
 def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
     """What this machine has for the series, and what to do about what is wrong.
 
@@ -173,4 +194,4 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     return 0
 
 
-COMMANDS = (run, lab, handouts, doctor, bench)
+COMMANDS = (run, lab, handouts, lint, doctor, bench)

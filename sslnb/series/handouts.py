@@ -40,7 +40,7 @@ class Exercise:
     stub: NotebookNode
     solution: NotebookNode
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fold = FOLD.fullmatch(self.solution.source)
         blocks = BLOCK.findall(fold[1]) if fold else []
         if len(blocks) != 1 or not CHECK.search(self.stub.source):

@@ -1,8 +1,8 @@
 """The notebooks as they are committed, and runs of them with other parameters.
 
-What each cell puts out is compared by nbval (`make test`); here is what nbval does
-not see: that every cell was run, that a page tells what it must, and that another
-seed does not break it.
+What each cell puts out is compared by nbval (`make test`); the linter reads the files
+(test_lint.py). Here is what neither sees: that a page tells what it must, and that
+another seed does not break it.
 """
 
 import ast
@@ -83,66 +83,18 @@ def test_the_series_is_complete_and_nothing_else_is_there():
     assert found == {f"{name}.ipynb" for name in NAMES}
 
 
-def test_the_format_is_right_and_the_file_is_small(name, book):
-    nbformat.validate(book)
-    assert path_of(name).stat().st_size < 1e6
+def test_the_kernel_is_the_one_that_everybody_has(book):
     assert book.metadata.kernelspec.name == "python3"
 
 
-def test_the_notebook_is_short_enough_to_be_read(name, book):  # CONTRIBUTING.md
-    least, most = (8, 30) if name in APPENDIX else (25, 45)
-    aside = {"exercise", "solution"}  # read when they are worked on
-    read = [c for c in book.cells if not aside & set(c.metadata.get("tags", []))]
-    assert least <= len(read) <= most
+def test_most_code_cells_are_short(name, book):  # CONTRIBUTING.md
     lengths = [len(cell.source.splitlines()) for cell in code_cells(book)]
-    assert max(lengths) <= 20
     assert name in APPENDIX or statistics.median(lengths) <= 10
-    for cell in code_cells(book):
-        for line in cell.source.splitlines():
-            assert len(line) <= 76, line
 
 
-def test_only_tags_are_kept_as_metadata(book):
-    """No widget state, times or states of the interface: they would change each time."""
-    assert set(book.metadata) == {"kernelspec", "language_info"}
-    for cell in book.cells:
-        assert set(cell.metadata) <= {"tags"}
-        assert set(cell.metadata.get("tags", [])) <= {
-            "parameters",
-            "key",
-            "nbval-ignore-output",
-            "exercise",
-            "solution",
-        }
-
-
-def test_every_cell_was_run_in_order(book):
-    counts = [cell.execution_count for cell in code_cells(book)]
-    assert counts == list(range(1, len(counts) + 1))
-
-
-def test_no_errors_no_warnings_no_raw_widgets(book):
-    for output in outputs(book):
-        assert output.output_type != "error"
-        assert output.get("name") != "stderr", output.text
-        data = output.get("data", {})
-        assert "application/vnd.jupyter.widget-view+json" not in data
-        assert not re.match(
-            r"\w*(Box|Slider|Output|Button)\(", data.get("text/plain", "")
-        )
-
-
-def test_every_picture_has_its_words(book):
-    pictures = [
-        (o, kind)
-        for o in outputs(book)
-        for kind in o.get("data", {})
-        if kind.startswith("image/")
-    ]
-    assert pictures
-    for picture, kind in pictures:
-        alt = picture.metadata.get(kind, {}).get("alt", "")
-        assert len(alt.split()) >= 4, f"{alt!r} says too little"
+def test_there_is_something_to_look_at(book):
+    kinds = {kind for output in outputs(book) for kind in output.get("data", {})}
+    assert kinds & {"image/png", "image/jpeg", "image/svg+xml"}
 
 
 def test_outputs_that_are_ignored_are_few(book):
@@ -160,13 +112,6 @@ def texts(book):
                     kind == "text/html" and "base64" not in value
                 ):
                     yield f"output of cell {index}", value
-
-
-def test_no_path_of_a_machine_and_no_address_in_memory(book):
-    roots = "|".join(("work", "tmp", "home", "root", "Users"))
-    for where, text in texts(book):
-        found = re.search(rf"(?<![\w.])/(?:{roots})/|0x[0-9a-f]{{8,}}", text)
-        assert not found, f"{where}: {found[0]}"
 
 
 # --- the page ---------------------------------------------------------------
@@ -226,12 +171,6 @@ def test_every_parameter_is_used(name, book):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
         }
     assert set(run.parameters_of(path_of(name))) <= read
-
-
-def test_lines_of_code_fit_a_narrow_page(book):
-    for cell in code_cells(book):
-        for line in cell.source.splitlines():
-            assert len(line) <= 90, line
 
 
 def test_code_needs_no_magic_and_hides_no_warning(book):
