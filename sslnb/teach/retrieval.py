@@ -87,6 +87,26 @@ def interval(
     return f"{mean} [{low}, {high}]"
 
 
+def occurrences(similarity: Tensor, leave_out: Tensor, k: int = 5) -> Tensor:
+    """In how many queries' first k each item of the gallery is: N_k, (G,).
+
+    similarity, leave_out (Q, G), as in `hits`. The mean is k · Q / G.
+    """
+    kept = similarity.masked_fill(leave_out, -torch.inf)
+    first = kept.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return first.flatten().bincount(minlength=similarity.shape[1])
+
+
+def skewness(occurred: Tensor) -> float:
+    """How far the tail of N_k reaches above its mean: third moment over σ³.
+
+    It measures hubness (Radovanović et al. 2010); 0 if all occur equally often.
+    """
+    gap = occurred.double() - occurred.double().mean()
+    spread = gap.square().mean().sqrt()
+    return (gap.pow(3).mean() / spread**3).item() if spread else 0.0
+
+
 def to_find(
     query: np.ndarray, gallery: np.ndarray, leave_out: Tensor
 ) -> tuple[Tensor, list[tuple[int, int]]]:

@@ -7,6 +7,7 @@ masks      ε and τ of a pseudo-mask (03)
 transform  an image rotated, scaled and flipped, and its maps (04)
 heat       any image with any sound (06)
 video      a heatmap over a video of your own (06)
+neighbours a query, and what lies nearest to it (07)
 
 Each returns a box with its `controls` by name, so that a test can move them without a
 browser.
@@ -15,7 +16,15 @@ browser.
 from sslnb.teach.widgets.augment import augmentations
 from sslnb.teach.widgets.heat import heatmaps
 from sslnb.teach.widgets.masks import pseudo_masks
+from sslnb.teach.widgets.neighbours import nearest
 from sslnb.teach.widgets.transform import equivariance
 from sslnb.teach.widgets.video import video_picker
 
-__all__ = ["augmentations", "equivariance", "heatmaps", "pseudo_masks", "video_picker"]
+__all__ = [
+    "augmentations",
+    "equivariance",
+    "heatmaps",
+    "nearest",
+    "pseudo_masks",
+    "video_picker",
+]
