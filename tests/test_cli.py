@@ -33,6 +33,7 @@ COMMANDS = (
     "lint",
     "doctor",
     "bench",
+    "figures",
     "download",
     "prepare",
     "pack",

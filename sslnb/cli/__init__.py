@@ -4,7 +4,7 @@
     training  05  train
     localise  06  maps, score, video
     retrieve  07  retrieve
-    series        run, lab, doctor, bench
+    series        run, lab, handouts, lint, doctor, bench, figures
     options       the options that mean the same everywhere
     errors        errors in one line
 

@@ -19,7 +19,6 @@ def experiments(
     work: Annotated[Path | None, default("runs/experiments")] = None,
     jobs: Annotated[PositiveInt | None, default("one a core, or one a GPU")] = None,
     dry_run: Flag = False,
-    figures: Flag = False,
     slurm: str | None = None,
     hours: PositiveFloat = 4.0,
     gpus: Literal[0, 1] = 0,
@@ -36,17 +35,12 @@ def experiments(
         jobs: runs side by side; on Slurm 256
         dry_run: only say what is left, and how long it will take; with --slurm, print the
             script for sbatch, too
-        figures: only draw the README's figures: of table 1, of the results that there are,
-            and of one image under two sounds, of the model that ships
         slurm: submit the runs to this partition of a Slurm cluster, as one job array
         hours: on Slurm, that a run may take at a stretch; it then queues again, and goes on
         gpus: on Slurm, of each run
     """
     from sslnb.experiments.grid import read_grid
 
-    if figures:
-        _draw()
-        return
     runs = read_grid(grid).select(names)
     left = [run for run in runs if not run.is_done(out)]
     if slurm is not None and left:
@@ -57,17 +51,6 @@ def experiments(
         _say_what_is_left(runs, left, out, jobs or _places()[0])
     else:
         _perform(runs, jobs, out, work)
-
-
-def _draw():
-    from sslnb.experiments.results import read_results
-    from sslnb.files import CHECKPOINT
-    from sslnb.model import SoundLocaliser
-    from sslnb.teach import figures
-
-    figures.table_1(read_results())
-    figures.two_sounds(figures.clearest_swap(SoundLocaliser.load(CHECKPOINT)))
-    print(f"drawn: {figures.TABLE_1_SVG}\ndrawn: {figures.TWO_SOUNDS}")
 
 
 def _perform(runs, jobs, out, work):

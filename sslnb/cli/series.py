@@ -153,6 +153,23 @@ def lint(*notebooks: str):
     return bool(found)
 
 
+def figures():
+    """Draw the README's figures and the drawings of the method anew."""
+    from sslnb.experiments.results import read_results
+    from sslnb.files import CHECKPOINT
+    from sslnb.model import SoundLocaliser
+    from sslnb.teach import diagram, figures
+    from sslnb.teach.equivariance import trial
+
+    results = read_results()
+    figures.table_1(results)
+    figures.weights(trial(results))
+    figures.two_sounds(figures.clearest_swap(SoundLocaliser.load(CHECKPOINT)))
+    drawn = (figures.TWO_SOUNDS, figures.TABLE_1_SVG, figures.WEIGHTS_SVG)
+    for path in (*drawn, *diagram.draw_method()):
+        print(path.relative_to(ROOT))
+
+
 def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
     """What this machine has for the series, and what to do about what is wrong.
 
@@ -194,4 +211,4 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     return 0
 
 
-COMMANDS = (run, lab, handouts, lint, doctor, bench)
+COMMANDS = (run, lab, handouts, lint, doctor, bench, figures)

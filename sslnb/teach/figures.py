@@ -1,10 +1,10 @@
 """The README's figures, drawn of results and of the model that ships.
 
->>> table_1(read_results())             # data/table_1.svg: `sslnb experiments --figures`
->>> two_sounds(clearest_swap(model))    # notebooks/images/…: `sslnb experiments --figures`
->>> weights(trial(read_results()))      # data/equivariance.svg: `sslnb bench equivariance`
+>>> table_1(read_results())             # data/table_1.svg
+>>> weights(trial(read_results()))      # data/equivariance.svg
+>>> two_sounds(clearest_swap(model))    # notebooks/images/two_sounds.webp
 
-The SVGs are the same whenever they are drawn.
+`sslnb figures` draws them all. The SVGs are the same whenever they are drawn.
 """
 
 from dataclasses import dataclass

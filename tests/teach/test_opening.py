@@ -66,4 +66,4 @@ def test_the_picture_that_ships_is_the_one_that_is_drawn(swap, tmp_path):
     assert old.getpixel((0, 0))[3] == 0  # round corners, on any page
     assert min(old.getpixel((old.width // 2, 40))) > 250  # and a white card
     small = [np.asarray(image.resize((200, 95)), float) for image in (new, old)]
-    assert abs(small[0] - small[1]).mean() < 2, "run sslnb experiments --figures"
+    assert abs(small[0] - small[1]).mean() < 2, "run sslnb figures"
