@@ -139,6 +139,14 @@ def _layout(rng, split):
     for _ in range(crowd):
         area = area_at(CROWDED * rng.random())
         objects.append(_draw_object(rng, split, area, [o[0] for o in objects]))
+    return _fit(rng, objects)
+
+
+def _fit(rng, objects):
+    """Objects (class, photograph, extent) with a box each in place of the extent.
+
+    Where no place is found for all of them, the last ones are left out.
+    """
     while True:
         for _ in range(20):
             boxes = [_place(rng, extent) for _, _, extent in objects]
@@ -242,15 +250,26 @@ def _compose(rng, split, size):
     layout = _layout(rng, split)
     background = rng.choice(stamps.backgrounds(split))
     canvas = _crop_square(rng, stamps.background(background))
+    masks = _paint_all(rng, canvas, layout)
+    wave, sound = _draw_wave(rng, split, layout[0][0])
+    return _scene(layout, masks, background, _finish(rng, canvas, size), wave, sound)
+
+
+def _paint_all(rng, canvas, layout):
+    """Paint the objects of a layout, in random order; their visible masks (224, 224)."""
     masks = [None] * len(layout)
     for k in rng.sample(range(len(layout)), len(layout)):  # back to front
         painted = _paint(rng, canvas, layout[k][1], layout[k][2])
         masks = [m if m is None else m & ~painted for m in masks]
         masks[k] = painted
+    return masks
+
+
+def _scene(layout, masks, background, image, wave, sound):
+    """A composed scene; the first object of the layout sounds."""
     class_name, photo, _ = layout[0]
-    wave, sound = _draw_wave(rng, split, class_name)
     return Scene(
-        image=_finish(rng, canvas, size),
+        image=image,
         wave=wave,
         mask=masks[0],
         boxes=(box_of(masks[0]),),
@@ -261,6 +280,64 @@ def _compose(rng, split, size):
         sound=sound,
         background=background,
     )
+
+
+def build(
+    split: str,
+    seed: int,
+    class_name: str,
+    area: float,
+    silent: int = 0,
+    sounding: int = 0,
+    size: int = CANVAS,
+) -> Scene:
+    """A scene of one's choice: an object of `class_name` in a box of `area`.
+
+    area: a fraction of the image, in (0, 1]; a long object gets at most what keeps half
+    of it in view. silent: the number of other objects; those for which there is no room
+    are left out. sounding: the object that is heard, 0 the chosen one, 1 … one of the
+    others. Each choice changes what it names and nothing else: with another `sounding`,
+    image and objects are the same, and so is the background of a seed in all its scenes.
+
+    Raises ValueError for a class that the split has no cut-out of, and for numbers
+    outside of their ranges.
+    """
+    photos = stamps.photos(check_split(split)).get(class_name)
+    if photos is None:
+        known = ", ".join(sorted(stamps.photos(split))) or "no composed scenes"
+        raise ValueError(f"no photograph of {class_name!r}; {split} has {known}")
+    if seed < 0 or not 0 < area <= 1 or silent < 0 or size < 8:
+        raise ValueError(
+            f"seed {seed} and silent {silent} must be ≥ 0, area {area} in (0, 1], "
+            f"size {size} ≥ 8"
+        )
+
+    def generator(*of):
+        return random.Random("/".join(map(str, ("built", split, seed, *of))))
+
+    photo = generator("photo", class_name).choice(photos)
+    width, height = stamps.cutout(photo).size
+    longest = LONGEST * min(width, height) / max(width, height)
+    objects = [(class_name, photo, _extent(photo, min(area, longest)))]
+    for k in range(silent):
+        rng = generator("silent", k)
+        crowd = area_at(CROWDED * rng.random())
+        objects.append(_draw_object(rng, split, crowd, [o[0] for o in objects]))
+    layout = _fit(generator("places"), objects)
+    if not 0 <= sounding < len(layout):
+        raise ValueError(
+            f"sounding {sounding}: need 0 to {len(layout) - 1}, for the scene has room "
+            f"for {len(layout)} object(s)"
+        )
+    rng = generator("background")
+    background = rng.choice(stamps.backgrounds(split))
+    canvas = _crop_square(rng, stamps.background(background))
+    masks = _paint_all(generator("order"), canvas, layout)
+    for part in (layout, masks):
+        part.insert(0, part.pop(sounding))
+    wave, sound = _draw_wave(generator("sound", layout[0][0]), split, layout[0][0])
+    image = _finish(generator("noise"), canvas, size)
+    return _scene(layout, masks, background, image, wave, sound)
 
 
 def _boxes_mask(boxes):

@@ -778,3 +778,66 @@ def test_a_truncated_picture_is_named(tmp_path, monkeypatch):
     (tmp_path / "frog.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match=r"frog\.png cannot be read"):
         stamps.open_image("frog.png")
+
+
+def test_a_built_scene_has_its_object_at_its_size_and_the_same_again():
+    for name, area in (("cow", 0.1), ("owl", 0.3), ("tiger", 0.6)):
+        scene = soundstamps.build("train", 3, name, area)
+        assert scene.class_name == name and scene.silent == ()
+        assert box_area(scene.boxes[0]) == pytest.approx(area, rel=0.1)
+        again = soundstamps.build("train", 3, name, area)
+        assert all(
+            np.array_equal(getattr(scene, f.name), getattr(again, f.name))
+            for f in fields(scene)
+        )
+
+
+def test_a_choice_of_a_built_scene_changes_what_it_names_and_nothing_else():
+    scene = soundstamps.build("train", 2, "cow", 0.3, silent=2)
+    assert len(scene.silent) == 2
+    for k, name in enumerate(scene.silent, 1):
+        other = soundstamps.build("train", 2, "cow", 0.3, silent=2, sounding=k)
+        assert other.class_name == name and stamps.takes()[other.sound][0] == name
+        assert {other.class_name, *other.silent} == {"cow", *scene.silent}
+        np.testing.assert_array_equal(other.image, scene.image)
+        np.testing.assert_array_equal(other.mask, scene.objects[k])
+        assert other.photo in stamps.photos("train")[name]
+    for other in (
+        soundstamps.build("train", 2, "cow", 0.1, silent=2),
+        soundstamps.build("train", 2, "owl", 0.3),
+    ):
+        assert other.background == scene.background
+        corner = np.s_[:8, :8]  # no object reaches it in any of these
+        assert not np.any([*other.objects, *scene.objects], 0)[corner].any()
+        np.testing.assert_array_equal(other.image[corner], scene.image[corner])
+    smaller = soundstamps.build("train", 2, "cow", 0.1, silent=2)
+    np.testing.assert_array_equal(smaller.wave, scene.wave)
+
+
+def test_a_long_object_is_built_at_most_so_large_that_half_of_it_is_in_view():
+    for name in stamps.photos("train"):
+        for photo in stamps.photos("train")[name]:
+            width, height = stamps.cutout(photo).size
+            largest = 2 * min(width, height) / max(width, height)
+            scene = soundstamps.build("train", 0, name, 1.0)
+            if scene.photo == photo:
+                assert box_area(scene.boxes[0]) <= min(1, largest) + 0.02
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"class_name": "piano"}, "no photograph of 'piano'; train has badger"),
+        ({"split": "wild", "class_name": "dog"}, "no composed scenes"),
+        ({"split": "tset"}, "unknown split 'tset'"),
+        ({"area": 0}, r"area 0 in \(0, 1]"),
+        ({"area": 1.5}, r"area 1.5 in \(0, 1]"),
+        ({"silent": -1}, "silent -1 must be ≥ 0"),
+        ({"sounding": 1}, "sounding 1: need 0 to 0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_and_said(given, said):
+    with pytest.raises(ValueError, match=said):
+        soundstamps.build(
+            **{"split": "train", "seed": 0, "class_name": "cow", "area": 0.3} | given
+        )

@@ -1,4 +1,4 @@
-"""Exercises of notebook 01 and appendix A1: boxes, spectrograms, leaks."""
+"""Exercises of notebook 01 and appendix A1: boxes, spectrograms, shortcuts, leaks."""
 
 import torch
 
@@ -6,7 +6,7 @@ from sslnb.data import soundstamps
 from sslnb.data.clips import leaks
 from sslnb.data.field.lists import clip_name
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO
-from sslnb.teach.exercises.exercise import Exercise
+from sslnb.teach.exercises.exercise import Exercise, uniform
 
 
 def _mask_inputs():
@@ -27,6 +27,54 @@ def _resolution(audio):
     return torch.tensor(
         [audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate]
     )
+
+
+def _phase_inputs():
+    """Power and phases (513, 6) of 0.15 s, for two steps, and for none."""
+
+    def numbers(seed):
+        return uniform(513, 6, seed=seed).double()
+
+    return [(numbers(0), 6.28 * numbers(1), steps) for steps in (2, 0)]
+
+
+def _from_power(power, phase, steps, window=True, fixed=True):
+    """Griffin and Lim's wave; mistakes: no window, or magnitudes that are not fixed."""
+    n_fft, hop, spectrum = 1024, 400, power.sqrt() * torch.exp(1j * phase)
+    hann = torch.hann_window(n_fft, dtype=power.dtype)
+    back = hann if window else torch.ones_like(hann)
+    wave = torch.istft(spectrum, n_fft, hop, window=back)
+    for _ in range(steps):
+        found = torch.stft(wave, n_fft, hop, window=hann, return_complex=True)
+        spectrum = power.sqrt() * torch.exp(1j * found.angle()) if fixed else found
+        wave = torch.istft(spectrum, n_fft, hop, window=back)
+    return wave
+
+
+def _probe_inputs():
+    """Three classes of two recordings of 4, 6 or 2 clips; then one class of a single one."""
+    groups = torch.arange(6).repeat_interleave(torch.tensor([4, 6, 2, 4, 6, 2]))
+    labels = groups % 3
+    around = uniform(6, 5) + 1.5 * uniform(3, 5, seed=6).repeat(2, 1)
+    features = around[groups] + 0.8 * uniform(24, 5, seed=1)
+    alone = torch.where(groups == 5, 3, labels)
+    copies = (features.clone(), alone, groups.clone())
+    return [(features, labels, groups), copies]
+
+
+def _named(features, labels, train, test, farthest=False):
+    """Which of the clips `test` the nearest class mean of the clips `train` gets right."""
+    known = labels[train].unique()
+    means = torch.stack([features[train & (labels == c)].mean(0) for c in known])
+    distances = torch.cdist(features[test], means)
+    nearest = distances.argmax(1) if farthest else distances.argmin(1)
+    return (known[nearest] == labels[test]).float()
+
+
+def _probe(features, labels, groups, **mistake):
+    held = [groups == group for group in groups.unique()]
+    right = [_named(features, labels, ~test, test, **mistake) for test in held]
+    return torch.cat(right)
 
 
 def _leaked_inputs():
@@ -90,6 +138,50 @@ EXERCISES = {
             ),
             "the order is wrong: first the step in hertz, then the step in seconds": lambda a: (
                 _resolution(a).flip(0)
+            ),
+        },
+    ),
+    "wave_from": Exercise(
+        _from_power,
+        _phase_inputs,
+        {
+            "a magnitude is the square root of a power": lambda power, phase, steps: (
+                _from_power(power.square(), phase, steps)
+            ),
+            "nothing changes from step to step: keep √P, and take only the angle of stft(wave)": lambda power, phase, steps: (
+                _from_power(power, phase, steps, fixed=False)
+            ),
+            "the given phases are the first ones: start from √P · exp(i · phase)": lambda power, phase, steps: (
+                _from_power(power, 0 * phase, steps)
+            ),
+            "that is one step less: after the last angles comes one more istft": lambda power, phase, steps: (
+                _from_power(power, phase, max(steps - 1, 0))
+            ),
+            "stft and istft need the same Hann window": lambda power, phase, steps: (
+                _from_power(power, phase, steps, window=False)
+            ),
+        },
+    ),
+    "probe": Exercise(
+        lambda *data: _probe(*data).mean(),
+        _probe_inputs,
+        {
+            "the class means hold the very clips that are to be named; leave their group out": lambda x, y, g: (
+                _named(x, y, torch.ones_like(g, dtype=torch.bool), g >= 0).mean()
+            ),
+            "other clips of the same group give a clip away; leave the whole group out": lambda x, y, g: (
+                _probe(x, y, torch.arange(len(g))).mean()
+            ),
+            "the nearest mean has the smallest distance: argmin": lambda x, y, g: (
+                _probe(x, y, g, farthest=True).mean()
+            ),
+            "that is a number of clips; divide by how many there are": lambda x, y, g: (
+                _probe(x, y, g).sum()
+            ),
+            "groups differ in size: take the mean over clips, not over groups": lambda x, y, g: (
+                torch.stack(
+                    [_named(x, y, g != k, g == k).mean() for k in g.unique()]
+                ).mean()
             ),
         },
     ),

@@ -2,6 +2,7 @@
 
     >>> pseudo_masks(image, response)
 
+scene      a scene composed by choice, and its ground truth (01)
 augment    every transform on a slider (02)
 masks      ε and τ of a pseudo-mask (03)
 transform  an image rotated, scaled and flipped, and its maps (04)
@@ -17,6 +18,7 @@ from sslnb.teach.widgets.augment import augmentations
 from sslnb.teach.widgets.heat import heatmaps
 from sslnb.teach.widgets.masks import pseudo_masks
 from sslnb.teach.widgets.neighbours import nearest
+from sslnb.teach.widgets.scene import scene_builder
 from sslnb.teach.widgets.transform import equivariance
 from sslnb.teach.widgets.video import video_picker
 
@@ -26,5 +28,6 @@ __all__ = [
     "heatmaps",
     "nearest",
     "pseudo_masks",
+    "scene_builder",
     "video_picker",
 ]
