@@ -44,7 +44,7 @@ def bounds(mask):
 
 @pytest.mark.parametrize("name, area", [("cow", 0.4), ("owl", 0.1), ("tiger", 0.8)])
 def test_the_box_and_mask_shown_are_those_of_the_composed_clip(box, name, area):
-    box.controls["object"].value, box.controls["size"].value = name, area
+    box.controls["object"].value, box.controls["size"].value = name, 100 * area
     scene = soundstamps.build("train", 0, name, area, silent=1)
     image, truth = panels(box.view.png)
     for panel in (image, truth):
@@ -60,8 +60,8 @@ def test_the_box_and_mask_shown_are_those_of_the_composed_clip(box, name, area):
 
 
 def test_the_best_iou_is_that_of_the_best_mask_of_half_the_image(box):
-    for area in (0.06, 0.3, 0.8):
-        box.controls["size"].value = area
+    for size in (6, 30, 80):
+        box.controls["size"].value = size
         s = box_area(box.scene)
         best = min(s, 0.5) / max(s, 0.5)
         assert best_iou(box.scene) == pytest.approx(best, abs=1e-3)
@@ -93,7 +93,7 @@ def test_the_player_has_the_wave_of_the_scene(box):
 
 def test_a_sound_goes_on_while_the_size_changes(box):
     heard = box.player.value
-    box.controls["size"].value = 0.2
+    box.controls["size"].value = 20
     assert box.player.value is heard
 
 
@@ -106,7 +106,7 @@ def test_without_a_silent_object_the_sound_stays_its_own_and_the_status_says_so(
 
 @pytest.mark.parametrize("control", ["object", "size", "sound", "silent", "seed"])
 def test_every_control_changes_the_picture_and_back(box, control):
-    others = {"object": "dog", "size": 0.1, "sound": 1, "silent": 2, "seed": 5}
+    others = {"object": "dog", "size": 10, "sound": 1, "silent": 2, "seed": 5}
     first, before = box.view.png, box.controls[control].value
     box.controls[control].value = others[control]
     assert box.view.png != first

@@ -12,7 +12,7 @@ from sslnb import localise
 from sslnb.data import soundstamps, stamps
 from sslnb.data.soundstamps import RATE, Scene
 from sslnb.teach import plot
-from sslnb.teach.widgets.base import Picture
+from sslnb.teach.widgets.base import Picture, Status, row
 
 SIDE = 288  # pixels a side of each of the two panels
 LINE = 24  # pixels: the title above each
@@ -62,44 +62,36 @@ def scene_builder(
     The scenes are those of `soundstamps.build`. area: the fraction of the image that
     the chosen object's box covers, where nothing hides it.
 
-    Returns a box with `controls` (object, size, sound: 0 its own, 1 of a silent object;
-    silent, their number; seed), `view` (a Picture of the two panels), `player`,
-    `status`, and `scene`, the Scene that is shown.
+    Returns a box with `controls` (object; size in per cent of the image; sound: 0 its
+    own, 1 of a silent object; silent, their number; seed), `view` (a Picture of the two
+    panels), `player`, `status`, and `scene`, the Scene that is shown.
     """
     names = sorted(stamps.photos(split))
-    wide = {"style": {"description_width": "5.5rem"}}
     controls = {
         "object": ipywidgets.Dropdown(
             options=[(name.replace("_", " "), name) for name in names],
             value=class_name,
             description="object",
-            **wide,
         ),
-        "size": ipywidgets.FloatSlider(
-            value=area,
-            min=0.02,
-            max=0.9,
-            step=0.02,
-            description="size",
-            readout_format=".0%",
-            **wide,
+        "size": ipywidgets.IntSlider(
+            value=round(100 * area), min=2, max=90, description="size (%)"
         ),
         "sound": ipywidgets.Dropdown(
-            options=[("its own", 0), (OTHER, 1)], description="sound", **wide
+            options=[("its own", 0), (OTHER, 1)], description="sound"
         ),
         "silent": ipywidgets.BoundedIntText(
-            value=1, min=0, max=2, description="silent objects", **wide
+            value=1, min=0, max=2, description="silent objects"
         ),
         "seed": ipywidgets.BoundedIntText(
-            value=seed, min=0, max=9_999, description="seed", **wide
+            value=seed, min=0, max=9_999, description="seed"
         ),
     }
-    view, status = Picture(), ipywidgets.HTML()
+    view, status = Picture(), Status()
     player = ipywidgets.Audio(format="wav", autoplay=False, loop=False)
     box = ipywidgets.VBox(
         [
-            ipywidgets.HBox([controls[name] for name in ("object", "size", "sound")]),
-            ipywidgets.HBox([controls[name] for name in ("silent", "seed")]),
+            row(*(controls[name] for name in ("object", "size", "sound"))),
+            row(*(controls[name] for name in ("silent", "seed"))),
             view,
             status,
             player,
@@ -108,13 +100,14 @@ def scene_builder(
 
     def render(_=None):
         now = {name: control.value for name, control in controls.items()}
-        chosen = (split, now["seed"], now["object"], now["size"], now["silent"])
+        size, number = now["size"] / 100, now["silent"]
+        chosen = (split, now["seed"], now["object"], size, number)
         scene, note = soundstamps.build(*chosen), ""
         if now["sound"] and scene.silent:
             scene = soundstamps.build(*chosen, sounding=1)
         elif now["sound"]:
             note = "<b>There is no silent object here, so the sound is its own.</b> "
-        if len(scene.silent) < now["silent"]:
+        if len(scene.silent) < number:
             note += "There is no room for more silent objects. "
         before, box.scene = box.scene, scene
         name = scene.class_name.replace("_", " ")
@@ -126,7 +119,7 @@ def scene_builder(
             f"A scene in which a {name} sounds; its box covers {covers:.0%} of the "
             f"image. Silent in the image: {silent}.",
         )
-        status.value = (
+        status.say(
             f"{note}♪ {name}. Box: <b>{covers:.0%}</b> of the image; visible pixels: "
             f"{scene.mask.mean():.0%}. Best IoU of any mask of half the image: "
             f"<b>{best:.2f}</b>, so it {found}."
