@@ -1,5 +1,6 @@
 """The heatmap widget of notebook 06, without a browser."""
 
+import datetime
 import io
 import re
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from sslnb import localise
-from sslnb.data import load_scenes, normalise, spectrogram
+from sslnb.data import load_audio, load_image, load_scenes, normalise, spectrogram
 from sslnb.model import SoundLocaliser, respond
 from sslnb.teach import widgets
 from sslnb.teach.widgets import heat
@@ -182,3 +183,141 @@ def test_photographs_with_several_boxes_and_short_sets_work(model):
     truth = localise.truth_of(clips)
     expected = localise.ciou(localise.respond_to(model, clips), truth)[0]
     assert box.ciou == pytest.approx(expected.item(), abs=1e-4)
+
+
+# --- own files ----------------------------------------------------------------
+
+
+def upload(box, kind, name, content):
+    """What the browser sends when a file is chosen."""
+    file = {
+        "name": name,
+        "type": "",
+        "size": len(content),
+        "content": memoryview(content),
+        "last_modified": datetime.datetime.now(datetime.UTC),
+    }
+    box.uploads[kind].value = (file,)
+
+
+def a_picture(width=300, height=200, seed=0):
+    """A PNG of noise, its pixels (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((width, height))
+    file = io.BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+def a_sound(rate=44_100, seconds=4.0, kind="WAV"):
+    time = np.arange(round(rate * seconds)) / rate
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(880 * np.pi * time), rate, format=kind)
+    return file.getvalue()
+
+
+def test_an_own_image_and_sound_give_the_models_map_without_a_score(
+    box, model, tmp_path
+):
+    upload(box, "image", "my cat.png", a_picture())
+    upload(box, "sound", "miaow.flac", a_sound(kind="FLAC"))
+    (tmp_path / "a.png").write_bytes(a_picture())
+    (tmp_path / "a.flac").write_bytes(a_sound(kind="FLAC"))
+    image = load_image(tmp_path / "a.png", model.config.image_size)
+    wave = load_audio(tmp_path / "a.flac", model.config.audio)
+    response = model.predict(image[None], wave[None])[0]
+    told = re.search(r"cosines (-?[\d.]+) to (-?[\d.]+)", box.status.value).groups()
+    assert told == (f"{response.min():.2f}", f"{response.max():.2f}")
+    assert "♪ miaow.flac, on your image my cat.png" in box.status.value
+    assert "no box, so there is no cIoU" in box.status.value
+    assert "without a box" in box.view.alt and box.ciou is None
+    played, rate = soundfile.read(io.BytesIO(box.player.value))
+    assert rate == 16_000 and abs(played - wave.numpy()).max() < 1e-3
+    p = localise.resize(response[None])[0]
+    at = divmod(int(p.argmax()), localise.SIZE)
+    y, x = (round((k + 0.5) * heat.PANEL / localise.SIZE) for k in at)
+    assert right_half(box)[y, min(x + 7, heat.PANEL - 1)].min() > 200  # its white ring
+
+
+def test_an_own_image_is_one_more_to_choose_and_the_others_stay(box, clips):
+    before = box.view.png, box.ciou
+    upload(box, "image", "a.png", a_picture())
+    number = box.controls["image"].value
+    assert number == len(clips)
+    own = box.view.png
+    box.controls["image"].value, box.controls["sound"].value = 0, "own"
+    assert (box.view.png, box.ciou) == before
+    box.controls["image"].value, box.controls["sound"].value = number, 0
+    assert box.view.png == own
+    upload(box, "image", "b.png", a_picture(seed=1))
+    assert box.controls["image"].value == len(clips) + 1 and box.view.png != own
+
+
+def test_an_own_image_keeps_what_is_playing_and_its_own_sound_is_the_newest(box):
+    box.controls["image"].value = 2
+    upload(box, "image", "a.png", a_picture())
+    assert box.controls["sound"].value == 2
+    upload(box, "sound", "a.wav", a_sound())
+    box.controls["sound"].value = "own"
+    assert "♪ a.wav, on your image a.png" in box.status.value
+
+
+def test_the_mask_of_an_image_without_a_box_accuses_nobody(box):
+    upload(box, "image", "a.png", a_picture())
+    box.controls["show"].value = "mask"
+    left, right = pixels(box)[:, : heat.PANEL], right_half(box)
+    same = (abs(left - right).max(2) < 4).mean()
+    assert 0.4 < same < 0.6  # half stays as it is, the rest is darker
+    assert (right.sum(2) <= left.sum(2) + 12).all()
+
+
+@pytest.mark.parametrize(
+    "kind, name, content, said",
+    [
+        ("image", "a.png", b"not an image", "a.png is damaged or not an image"),
+        ("image", "half.png", a_picture()[:400], "half.png is damaged"),
+        ("image", "empty.jpg", b"", "empty.jpg is damaged"),
+        ("sound", "a.mp3", b"not a sound", "a.mp3 is missing, damaged or not a sound"),
+        ("sound", "none.wav", a_sound(seconds=0), "none.wav holds no samples"),
+        ("sound", "slow.wav", a_sound(rate=500), "need 1000 or more"),
+        ("sound", "big.wav", bytes(8_000_001), "big.wav has 8.0 MB; need 8 MB or less"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_and_changes_nothing(
+    box, kind, name, content, said
+):
+    before = box.view.png, dict(box.controls[kind].options)
+    upload(box, kind, name, content)
+    assert said in box.status.value and "✗" in box.status.value
+    assert "/tmp" not in box.status.value and "upload." not in box.status.value
+    assert (box.view.png, dict(box.controls[kind].options)) == before
+    upload(box, "image", "a.png", a_picture())  # and the next one works
+    assert "✗" not in box.status.value
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_name_of_a_file_is_never_html(box, right):
+    name = '<img src=x onerror=alert(1)>".png'
+    upload(box, "image", name, a_picture() if right else b"no")
+    upload(box, "sound", name + "<b>.wav", a_sound() if right else b"no")
+    for text in (box.status.value, box.view.value):
+        assert "<img src=x" not in text and "<b>.wav" not in text
+    assert "&lt;img src=x" in box.status.value
+
+
+def test_an_upload_embeds_itself_and_nothing_else(box, model, monkeypatch):
+    calls = []
+    for kind in ("embed_image", "embed_audio"):
+        method = getattr(model, kind)
+        monkeypatch.setattr(
+            model,
+            kind,
+            lambda x, kind=kind, method=method: (
+                calls.append((kind, len(x))) or method(x)
+            ),
+        )
+    upload(box, "image", "a.png", a_picture())
+    upload(box, "sound", "a.wav", a_sound())
+    box.controls["quantile"].value = 0.7
+    assert calls == [("embed_image", 1), ("embed_audio", 1)]
