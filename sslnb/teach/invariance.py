@@ -225,17 +225,29 @@ def by_model(results: Results, split: str) -> dict[str, list[float]]:
     return dict(zip(TABLE_1, by_seed(results, split, "e_app").tolist()))
 
 
-def first_step(models: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """What T_app changes, A to B of table 1, in words; models: {split: `by_model`}."""
+def first_step(
+    results: Results, models: Mapping[str, Mapping[str, Sequence[float]]]
+) -> str:
+    """What T_app changes, A to B of table 1, in words; models: {split: `by_model`}.
+
+    The errors are those of `Results.compare`, of all seeds at once: their squares over
+    their variances, as notebooks 05 and 08 have them.
+    """
     said = []
     for split, runs in models.items():
-        without, with_it = runs["A"], runs["B"]
-        means = [sum(values) / len(values) for values in (without, with_it)]
-        how = "every" if max(with_it) < min(without) else "not every"
+        names = {name: {name: 1} for name in "AB"}
+        found = results.compare(split, names, ("e_app",))
+        without, with_it = (found[name]["e_app"].value for name in names)
+        how = "every" if max(runs["B"]) < min(runs["A"]) else "not every"
         said.append(
             f"On `{split}`, $T_\\text{{app}}$ (A to B) takes $e_\\text{{app}}$ from "
-            f"**{means[0]:.2f}** to **{means[1]:.2f}**, and {how} run of B is below all "
+            f"**{without:.2f}** to **{with_it:.2f}**, and {how} run of B is below all "
             "runs of A."
         )
-    count = len(without)
-    return " ".join([*said, f"(Means over {count} seed{'s' * (count > 1)}.)"])
+    count = len(runs["A"])
+    said.append(
+        f"(Squares and variances of {count} seed{'s' * (count > 1)} together, as in "
+        "notebooks 05 and 08; a line through the dots, their plain mean, may differ a "
+        "little.)"
+    )
+    return " ".join(said)

@@ -148,10 +148,16 @@ def test_models_are_compared_by_the_seeds_that_all_of_them_have():
         assert values == pytest.approx([1.5 - 0.1 * k, 1.54 - 0.1 * k])
 
 
-def test_the_first_step_is_told_by_its_means_and_whether_all_runs_agree():
-    found = invariance.by_model(e_app_of(2), "test")
-    said = invariance.first_step({"test": found})
-    assert "from **1.51** to **1.41**, and every run of B" in said
-    assert said.endswith("(Means over 2 seeds.)")
-    mixed = invariance.first_step({"test": found | {"B": [1.2, 1.6]}})
+def test_the_first_step_is_told_by_the_grids_errors_and_whether_all_runs_agree():
+    results = e_app_of(2)
+    found = invariance.by_model(results, "test")
+    said = invariance.first_step(results, {"test": found})
+    columns = [results.columns("A", "test", seed) for seed in (0, 1)]
+    squares, variance = (
+        sum(each[name].sum() for each in columns) for name in ("e_app", "variance")
+    )
+    assert f"from **{squares / variance:.2f}** to **" in said
+    assert "and every run of B is below all" in said
+    assert "of 2 seeds together" in said
+    mixed = invariance.first_step(results, {"test": found | {"B": [1.2, 1.6]}})
     assert "and not every run of B" in mixed

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: masks, means under them, and the contrast of the two."""
+"""Exercises of notebook 03: masks, means under them, contrasts, and another's loss."""
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,62 @@ def _contrast(means, background, temperature):
     own = torch.eye(len(means), dtype=torch.bool)
     others = means.masked_fill(own, -torch.inf)
     return _cross_entropy(means.diagonal(), [others, background[:, None]], temperature)
+
+
+def _positive_gradient(similarity, epsilon, tau):
+    """∂P/∂S of eq. 5 and 6, by autograd."""
+    S = similarity.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(weighted_mean(S, (S - epsilon) / tau), S)
+    return gradient
+
+
+def _mask_and_mean(similarity, epsilon, tau):
+    m = ((similarity - epsilon) / tau).sigmoid()
+    return m, (m * similarity).sum() / m.sum()
+
+
+def _slope(similarity, epsilon, tau, follow):
+    """m (1 + follow(m, S − P)) / |m|: the gradient where `follow` is (1 − m)(S − P)/τ."""
+    m, mean = _mask_and_mean(similarity, epsilon, tau)
+    return m * (1 + follow(m, similarity - mean)) / m.sum()
+
+
+def _group_contrast(means, background, group, temperature, instead=-torch.inf):
+    """The release form, with the other clips of an image's group left out of its row."""
+    own = torch.eye(len(means), dtype=torch.bool)
+    same = (group[:, None] == group) & ~own
+    kept = means.masked_fill(same, instead)
+    return _contrast(kept, background, temperature)
+
+
+def _supervised(means, background, group, temperature):
+    """All sounds of an image's group win together."""
+    logits = torch.cat([means, background[:, None]], 1) / temperature
+    same = torch.cat(
+        [group[:, None] == group, torch.zeros(len(means), 1, dtype=torch.bool)], 1
+    )
+    wins = logits.masked_fill(~same, -torch.inf).logsumexp(1)
+    return (logits.logsumexp(1) - wins).mean()
+
+
+def _group_inputs():
+    """Two of five clips, and two more, are alike; three of four are."""
+    return [
+        (uniform(5, 5, seed=8), uniform(5, seed=9), torch.tensor([0, 1, 0, 2, 1]), 0.2),
+        (uniform(4, 4, seed=10), uniform(4, seed=11), torch.tensor([3, 3, 1, 3]), 0.07),
+    ]
+
+
+def _max_loss(similarity, temperature, score=lambda S: S.flatten(2).amax(-1)):
+    """EZ-VSL's loss: InfoNCE of a score of each pair (B, B), over rows and over columns."""
+    logits = score(similarity) / temperature
+    target = torch.arange(len(logits))
+    return F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)
+
+
+def _one_direction(similarity, temperature):
+    logits = similarity.flatten(2).amax(-1) / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits)))
 
 
 EXERCISES = {
@@ -100,6 +156,81 @@ EXERCISES = {
             "that contrasts a sound with other images; s[i, k] is image i with sound k": lambda s, n, t: (
                 _contrast(s.T, n, t)
             ),
+        },
+    ),
+    "positive_gradient": Exercise(
+        _positive_gradient,
+        lambda: [
+            (uniform(4, 5, seed=12), 0.5, 0.1),
+            (uniform(3, 3, seed=13), 0.65, 0.2),
+        ],
+        {
+            "that takes the mask for a constant, m/|m|; it changes with the map": lambda s, e, t: (
+                _slope(s, e, t, lambda m, gap: 0)
+            ),
+            "|m| changes with the map, too: the second term has S − P, not S": lambda s, e, t: (
+                _slope(
+                    s,
+                    e,
+                    t,
+                    lambda m, gap: (1 - m) * (gap + _mask_and_mean(s, e, t)[1]) / t,
+                )
+            ),
+            "the slope of σ((S − ε)/τ) is m (1 − m)/τ; the 1/τ is missing": lambda s, e, t: (
+                _slope(s, e, t, lambda m, gap: (1 - m) * gap)
+            ),
+            "the slope of σ is m (1 − m), not m": lambda s, e, t: _slope(
+                s, e, t, lambda m, gap: gap / t
+            ),
+            "divide by |m|, the sum of the weights": lambda s, e, t: (
+                _positive_gradient(s, e, t) * _mask_and_mean(s, e, t)[0].sum()
+            ),
+        },
+    ),
+    "group_contrast": Exercise(
+        _group_contrast,
+        _group_inputs,
+        {
+            "all clips of a group are still negatives of one another": lambda s, n, g, t: (
+                _contrast(s, n, t)
+            ),
+            "a mean of 0 is still a logit, and counts e⁰ = 1; put −inf there": lambda s, n, g, t: (
+                _group_contrast(s, n, g, t, instead=0)
+            ),
+            "the others of a group are left out, not made positives: only the "
+            "image's own sound has to win": _supervised,
+            "that keeps the false negatives and leaves out the true ones": lambda s, n, g, t: (
+                _contrast(s.masked_fill(g[:, None] != g, -torch.inf), n, t)
+            ),
+            "divide every logit by the temperature": lambda s, n, g, t: _group_contrast(
+                s, n, g, 1.0
+            ),
+            "the image's own background is a logit too": lambda s, n, g, t: (
+                _group_contrast(s, torch.full_like(n, -torch.inf), g, t)
+            ),
+        },
+    ),
+    "max_loss": Exercise(
+        _max_loss,
+        lambda: [
+            (uniform(4, 4, 3, 5, seed=14), 0.03),
+            (uniform(3, 3, 2, 2, seed=15), 0.5),
+        ],
+        {
+            "the score of a pair is its highest cell, not its mean": lambda s, t: (
+                _max_loss(s, t, lambda S: S.mean((2, 3)))
+            ),
+            "that is a soft maximum over the cells; take the highest cell": lambda s, t: (
+                _max_loss(s, t, lambda S: t * (S / t).flatten(2).logsumexp(-1))
+            ),
+            "those are the rows; sounds choose among images, too: add the columns": _one_direction,
+            "those are the columns; images choose among sounds, too: add the rows": lambda s, t: (
+                _one_direction(s.transpose(0, 1), t)
+            ),
+            "add the two directions; do not average them": lambda s, t: (
+                _max_loss(s, t) / 2
+            ),
+            "divide every logit by the temperature": lambda s, t: _max_loss(s, 1.0),
         },
     ),
 }
