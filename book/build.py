@@ -1,16 +1,17 @@
 """Build the site of the series from the stored outputs: `make book`, which runs this.
 
-    python book/build.py            # into runs/book
-    python book/build.py OUT        # into OUT
+    python book/build.py                     # into runs/book
+    python book/build.py OUT --no-live       # into OUT, without the pages of live/
 
-Nothing is executed and nothing is fetched. OUT/source mirrors the repository, so that
+No notebook is executed. OUT/source mirrors the repository, so that
 a link between notebooks, or from the README, leads to the same place on GitHub and in
 the book; OUT/html is the site, and its links are relative: it works from any folder of
 any server. Any warning of Sphinx fails the build.
 """
 
-import runpy
+import argparse
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sphinx.cmd.build import main as sphinx
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+LIVE = HERE / "live" / "build.py"
 PAGES = ("*.md", "*.bib")  # of this folder
 # What is shown as it lies in the repository
 FROM_ROOT = (
@@ -49,28 +51,40 @@ def assemble(source: Path) -> None:
     mirror(ROOT / "notebooks", NOTEBOOKS, source / "notebooks")
 
 
-def build(out: Path) -> int:
-    """Assemble the source in `out` and make the site; Sphinx's exit status."""
+def build(out: Path, live: bool = True) -> int:
+    """Assemble the source in `out` and make the site; the exit status.
+
+    live: with the pages on which the model runs in the browser.
+    """
     assemble(out / "source")
     shutil.rmtree(out / "html", ignore_errors=True)
     status = sphinx(
         ["-b", "html", "-c", str(HERE), "-d", str(out / "doctrees"), "-E", "-q"]
+        + (["-t", "live"] if live else [])
         + ["-W", "--keep-going", str(out / "source"), str(out / "html")]
     )
-    for left in (out / "html" / ".buildinfo", out / "html" / "objects.inv"):
-        left.unlink(missing_ok=True)
-    live = HERE / "live" / "build.py"
-    if status == 0 and live.exists():
-        sys.argv = [str(live), str(out / "html" / "live")]
-        runpy.run_path(str(live), run_name="__main__")
+    for left in (".buildinfo", "objects.inv"):
+        (out / "html" / left).unlink(missing_ok=True)
+    if status == 0 and live:
+        command = [sys.executable, str(LIVE), str(out / "html" / "live")]
+        status = subprocess.run([*command, "--home", "../index.html"]).returncode
+    return status
+
+
+def main() -> int:
+    """What the command line asks for; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, nargs="?", default=ROOT / "runs" / "book")
+    parser.add_argument("--no-live", action="store_true", help="without live/")
+    given = parser.parse_args()
+    html = given.out.resolve() / "html"
+    status = build(given.out.resolve(), live=not given.no_live)
+    if status == 0:
+        print(f"The book: {html / 'index.html'}")
+        print("To serve it on http://127.0.0.1:8000:")
+        print(f"  python -m http.server --bind 127.0.0.1 --directory {html} 8000")
     return status
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs" / "book").resolve()
-    status = build(out)
-    if status == 0:
-        print(f"The book: {out / 'html' / 'index.html'}")
-        print(f"To serve it: {sys.executable} -m http.server --bind 127.0.0.1", end=" ")
-        print(f"--directory {out / 'html'} 8000, then open http://127.0.0.1:8000")
-    raise SystemExit(status)
+    sys.exit(main())

@@ -26,7 +26,7 @@ nb_execution_mode = "off"
 nb_render_markdown_format = "gfm"
 nb_merge_streams = True
 nb_ipywidgets_js = {}
-copybutton_selector = "div.cell_input pre, div[class^='highlight-'] pre"
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
@@ -36,6 +36,12 @@ bibtex_cite_id = "cite-{key}"
 html_math_renderer = "mathml"
 numfig = False
 
+# Beside these notebooks, unless the pages of live/ are left out
+live = {
+    page: ["page-toc", "live"]
+    for page in ("notebooks/04_equivariance_loss", "notebooks/06_localisation")
+    if tags.has("live")  # noqa: F821 (Sphinx's)
+}
 html_theme = "sphinx_book_theme"
 html_title = "sslnb"
 html_logo = "_static/logo.svg"
@@ -43,6 +49,7 @@ html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
+templates_path = ["_templates"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
@@ -51,6 +58,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "show_toc_level": 2,
     "toc_title": "On this page",
+    "secondary_sidebar_items": {"**": ["page-toc"]} | live,
     "logo": {"text": "sslnb", "alt_text": ""},
     "search_bar_text": "Search the book",
     "pygments_light_style": "a11y-high-contrast-light",

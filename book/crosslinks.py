@@ -47,7 +47,7 @@ NOT_PROSE = (
     nodes.math_block,
     nodes.raw,
     nodes.title,
-    nodes.rubric,
+    nodes.block_quote,
     nodes.term,
     nodes.citation,
 )
@@ -148,12 +148,23 @@ class Equations(SphinxTransform):
 
 
 class Pictures(SphinxTransform):
-    """Give the figures of a notebook's outputs the alternative texts stored there."""
+    """Give the figures of a notebook's outputs the alternative texts stored there.
+
+    Pictures from other servers, such as badges, are left out.
+    """
 
     default_priority = 201
 
     def apply(self, **kwargs) -> None:
         """Do so."""
+        for image in list(self.document.findall(nodes.image)):
+            if image["uri"].startswith("http"):
+                badge = image
+                while len(badge.parent) == 1 and badge.parent.parent:
+                    badge = badge.parent
+                badge.parent.remove(badge)
+            elif "images/method" in image["uri"]:  # for light and for dark pages
+                image["classes"].append("dark-light")
         path = Path(self.env.doc2path(self.env.docname))
         if path.suffix != ".ipynb":
             return

@@ -33,6 +33,7 @@ from sslnb.files import ROOT
 
 TEMPLATES = Path(__file__).with_name("templates")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[2-4];)</mi></msup>")
 # The series' own notebooks, from wherever they are linked to
 NOTEBOOK = re.compile(r"^(?:\.\./|appendix/)*([0-9A]\d_\w+)\.ipynb")
 
@@ -75,8 +76,11 @@ def mathml(tex: str, display: str) -> str:
     """An equation as MathML, "block" or "inline"; as it is where it cannot be read."""
     tex = re.sub(r"\\mathcal ([A-Z])", r"\\mathcal{\1}", tex)
     tex = re.sub(r"\\tag\{(.+?)\}", r"\\qquad (\1)", tex)
+    tex = re.sub(r"(\\(?:log|exp))(?=\s*\\[dt]?frac)", r"\1\\,", tex)
     try:
-        return convert(tex, display=display)
+        math = convert(tex, display=display)
+        # a prime is raised already: as a superscript it would be tiny
+        return PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>\2</mo></mrow>", math)
     except Exception:  # its errors have no common type, and the page must not fail
         return f"<code>{html.escape(tex)}</code>"
 
