@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sslnb.localise import summarise
+from sslnb.localise.negatives import detection
 from sslnb.teach.exercises import EXERCISES, check, verdict
 
 MISTAKES = [
@@ -173,3 +175,53 @@ def test_check_prints_one_line(capsys):
 def test_an_unknown_exercise_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown exercise 'mean'.*weighted_mean"):
         check("mean", lambda: None)
+
+
+# --- truths that have another one beside them -----------------------------------
+
+
+def test_the_fields_area_is_the_one_that_is_reported():
+    c, steps = EXERCISES["auc"].inputs()[0]
+    found = EXERCISES["auc"].truth(c, steps)
+    assert found["field"].item() == pytest.approx(summarise(c)["AUC"])
+    fine = EXERCISES["auc"].truth(c, 20_000)  # more and more thresholds
+    assert fine["field"].item() == pytest.approx(found["exact"].item(), abs=1e-4)
+
+
+def test_max_f1_is_that_of_the_metrics_of_false_positives():
+    for arguments in EXERCISES["max_f1"].inputs():
+        found = detection(*(x.numpy() for x in arguments), resamples=10)
+        right = EXERCISES["max_f1"].truth(*arguments)
+        assert right.item() == pytest.approx(found["max-F1"].value)
+
+
+def test_a_p_value_is_small_where_the_maps_listen_and_any_where_they_do_not():
+    truth = EXERCISES["p_value"].truth
+    listens, deaf = EXERCISES["p_value"].inputs()
+    assert truth(*listens) < 0.05 < truth(*deaf)
+    generator, values = torch.Generator().manual_seed(0), []
+    for _ in range(300):
+        hit = torch.rand(12, 12, generator=generator).double()
+        shuffles = torch.rand(19, 12, generator=generator).argsort(1)
+        values.append(truth(hit, shuffles).item())
+    assert np.mean(np.array(values) <= 0.25) == pytest.approx(0.25, abs=0.07)
+
+
+def test_average_precision_is_the_mean_over_orders_of_no_ties_and_one_at_best():
+    truth = EXERCISES["average_precision"].truth
+    labels = torch.tensor([0, 0, 0, 1, 1])
+    same = (labels == labels[:, None]).double()
+    assert truth(same, labels) == 1  # right ones tied first
+    assert truth(torch.ones(5, 5), labels).item() == pytest.approx(
+        (3 * 2 / 4 + 2 * 1 / 4) / 5  # all tied: precision is R / G at every one
+    )
+    s = torch.tensor([[9.0, 3, 1, 2], [4, 9, 1, 3], [1, 2, 9, 3], [1, 2, 3, 9]])
+    found = truth(s, torch.tensor([0, 0, 1, 1])).item()
+    assert found == pytest.approx((1 + 1 + 1 + 1) / 4)
+
+
+def test_csls_lowers_a_hub():
+    (s, k), _ = EXERCISES["csls"].inputs()
+    s[:, 0] += 0.7  # near to every query
+    before = (s.argmax(1) == 0).sum()
+    assert (EXERCISES["csls"].truth(s, k).argmax(1) == 0).sum() < before
