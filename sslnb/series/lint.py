@@ -163,10 +163,10 @@ def has_one_cell_of_parameters(notebook: Notebook) -> Findings:
     for k, cell in cells:
         for node in parsed(cell):
             text = cell.source.splitlines()[node.lineno - 1]
+            plain = isinstance(node, ast.Assign)
             try:
-                plain = isinstance(node, ast.Assign)
-                ast.literal_eval(node.value)
-            except (AttributeError, ValueError):
+                ast.literal_eval(text.split("=", 1)[-1].strip())
+            except (SyntaxError, ValueError):
                 plain = False
             if not plain or "#" not in text:
                 yield k, f"{text!r}; need `name = literal  # what it is`"
