@@ -9,7 +9,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 from sslnb.cli import main
 from sslnb.series import run
-from sslnb.series.lint import RULES, Notebook, lint, read
+from sslnb.series.lint import RULES, Notebook, lint, read, tags
 
 GOOD = run.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
 
@@ -115,12 +115,16 @@ def have_no_parameters(book):
         cell.metadata.pop("tags", None)
 
 
+def parameters(book):
+    return next(cell for cell in book.cells if "parameters" in tags(cell))
+
+
 def compute_a_parameter(book):
-    code(book, 1).source = "scenes = 3 * 100  # of `test`"
+    parameters(book).source = "scenes = 3 * 100  # of `test`"
 
 
 def leave_a_parameter_unexplained(book):
-    code(book, 1).source = "scenes = 300"
+    parameters(book).source = "scenes = 300"
 
 
 def forget_the_words_of_a_picture(book):
@@ -207,7 +211,7 @@ STORED = (
 )
 def test_a_number_that_a_cell_computes_is_found_in_prose(prose, number, book):
     code(book).outputs = [new_output("stream", text=STORED)]
-    book.cells.append(new_markdown_cell(prose))
+    book.cells[-1] = new_markdown_cell(prose)
     assert findings(book) == [
         f"cell {len(book.cells) - 1}: types {number}, which cell 1 computes: print it "
         "there"
@@ -233,15 +237,13 @@ def test_a_number_that_a_cell_computes_is_found_in_prose(prose, number, book):
 def test_other_numbers_may_stand_in_prose(prose, book):
     code(book).outputs = [new_output("stream", text=STORED + ", at 1.50 and 95%")]
     code(book).source = "threshold = 1.5"
-    book.cells.append(new_markdown_cell(prose))
+    book.cells[-1] = new_markdown_cell(prose)
     assert findings(book) == []
 
 
 def test_a_solution_may_say_its_result(book):
     code(book).outputs = [new_output("stream", text=STORED)]
-    book.cells.append(
-        new_markdown_cell("It is 0.837.", metadata={"tags": ["solution"]})
-    )
+    book.cells[-1] = new_markdown_cell("It is 0.837.", metadata={"tags": ["solution"]})
     assert findings(book) == []
 
 
