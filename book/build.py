@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import modules
 from sphinx.cmd.build import main as sphinx
 
 HERE = Path(__file__).resolve().parent
@@ -49,6 +50,7 @@ def assemble(source: Path) -> None:
     mirror(HERE, PAGES, source)
     mirror(ROOT, FROM_ROOT, source)
     mirror(ROOT / "notebooks", NOTEBOOKS, source / "notebooks")
+    modules.write(source / "modules")
 
 
 def build(out: Path, live: bool = True) -> int:

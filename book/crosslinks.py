@@ -51,7 +51,7 @@ NOT_PROSE = (
     nodes.term,
     nodes.citation,
 )
-GLOSSARY = "glossary"  # the page of the terms
+GLOSSARY, BIBLIOGRAPHY = "glossary", "references"  # pages
 EXERCISE = re.compile(r"^Exercises?\b")
 Piece = tuple[int, int, nodes.Node]  # from and to in a text, and what stands there
 
@@ -165,6 +165,10 @@ class Pictures(SphinxTransform):
                 badge.parent.remove(badge)
             elif "images/method" in image["uri"]:  # for light and for dark pages
                 image["classes"].append("dark-light")
+        for player in self.document.findall(nodes.raw):
+            if "<audio" in player.astext():
+                text = player.astext().replace("<audio", '<audio aria-label="Sound"')
+                player[:] = [nodes.Text(text)]
         path = Path(self.env.doc2path(self.env.docname))
         if path.suffix != ".ipynb":
             return
@@ -227,6 +231,8 @@ class Links(SphinxPostTransform):
             replace(text, list(self.equations(text.astext())))
         if self.page == GLOSSARY:
             self.where_terms_occur()
+        elif self.page == BIBLIOGRAPHY:
+            self.where_works_are_cited()
         else:
             self.first_uses()
 
@@ -249,13 +255,13 @@ class Links(SphinxPostTransform):
 
     def cite(self) -> None:
         """Let links to works lead to the bibliography."""
-        works = addresses(self.env.srcdir / "references.bib")
+        works = self.works()
         entries = {
             one.key: one
             for one in self.env.get_domain("cite").citations  # type: ignore[attr-defined]
         }
         for link in list(self.document.findall(nodes.reference)):
-            key = works.get(link.get("refuri", "").removesuffix("/"))
+            key = works.get(link.get("refuri", ""))
             above = link.parent
             while above is not None and not isinstance(above, nodes.citation):
                 above = above.parent
@@ -297,7 +303,7 @@ class Links(SphinxPostTransform):
     def where_terms_occur(self) -> None:
         """Say under each term of the glossary in which notebooks it occurs."""
         terms, pages = self.terms(), {}
-        for page in sorted(p for p in self.env.found_docs if "notebooks/" in p):
+        for page in self.notebooks():
             text = "\n".join(t.astext() for t in prose(self.env.get_doctree(page)))
             for anchor in {terms[term] for _, _, term in uses(text, terms)}:
                 pages.setdefault(anchor, []).append(page)
@@ -306,12 +312,37 @@ class Links(SphinxPostTransform):
             if anchor not in pages:
                 logger.warning("no notebook uses this term: %s", anchor)
                 continue
-            line = nodes.paragraph("", "", classes=["occurs"])
-            for page in pages[anchor]:
-                line += nodes.Text(", " if len(line) else "In ")
-                number = page.rsplit("/", 1)[1].split("_")[0]
-                line += self.link(page, "", number, "to-page")
-            item.next_node(nodes.definition).append(line)
+            item.next_node(nodes.definition).append(self.pages(pages[anchor]))
+
+    def where_works_are_cited(self) -> None:
+        """Say under each work in which notebooks it is cited."""
+        works, pages = self.works(), {}
+        for page in self.notebooks():
+            for link in self.env.get_doctree(page).findall(nodes.reference):
+                key = works.get(link.get("refuri", ""))
+                if key and page not in pages.setdefault(key, []):
+                    pages[key].append(page)
+        for entry in self.document.findall(nodes.citation):
+            key = entry["ids"][0].removeprefix("cite-")
+            if key in pages:
+                entry.append(self.pages(pages[key]))
+
+    def works(self) -> dict[str, str]:
+        """The bibliography's addresses."""
+        return addresses(self.env.srcdir / "references.bib")
+
+    def notebooks(self) -> list[str]:
+        """The notebooks' pages, in order."""
+        return sorted(page for page in self.env.found_docs if "notebooks/" in page)
+
+    def pages(self, pages: Iterable[str]) -> nodes.paragraph:
+        """A line of links to notebooks."""
+        line = nodes.paragraph("", "", classes=["occurs"])
+        for page in pages:
+            line += nodes.Text(", " if len(line) else "In ")
+            number = page.rsplit("/", 1)[1].split("_")[0]
+            line += self.link(page, "", number, "to-page")
+        return line
 
 
 def uses(text: str, terms: Iterable[str]) -> Iterator[tuple[int, int, str]]:

@@ -11,6 +11,7 @@ from sslnb.series import pages
 
 sys.path.insert(0, str(ROOT / "book"))
 import crosslinks
+import modules
 
 NOTEBOOKS = sorted(
     [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("notebooks/appendix/*.ipynb")]
@@ -93,3 +94,18 @@ def test_every_equation_that_prose_mentions_stands_in_a_notebook():
 def test_equations_have_room_and_primes():
     assert "mfrac" in pages.mathml(r"\log\frac{a}{b}", "block").split("mspace")[1]
     assert "<msup>" not in pages.mathml("I'(x)", "inline")
+
+
+def test_a_modules_page_holds_signatures_and_docstrings():
+    text = modules.page("losses")
+    assert text.startswith("# sslnb.losses\n\nThe two losses")
+    assert "## contrastive_loss\n\n```python\ndef contrastive_loss(\n" in text
+    assert "    epsilon: float=0.65,\n" in text
+    assert "_rows_and_columns(" not in text  # is not public
+    assert '`form="paper"` is equations 5 to 8' in text
+
+
+def test_a_docstrings_columns_stay_columns_and_its_signs_are_no_markdown():
+    assert modules.markdown("media   images\nstore   clips").startswith("    media")
+    assert modules.markdown("a < b, *args, $x$") == r"a \< b, \*args, \$x\$"
+    assert modules.markdown("One\n\n    >>> f(*a)") == "One\n\n    >>> f(*a)"
