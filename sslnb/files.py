@@ -18,6 +18,7 @@ from typing import BinaryIO
 ROOT = Path(__file__).resolve().parent.parent  # of the clone
 DATA = ROOT / "data"
 CHECKPOINT = DATA / "checkpoint"  # a trained model
+HALF = CHECKPOINT / "half"  # the same after its first epoch
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def train(
     *,
     out: Path,
     resume: Flag = False,
+    start: Path | None = None,
     compile: Flag = False,
     device: Device = "auto",
     progress: Progress = True,
@@ -69,6 +70,8 @@ def train(
     Args:
         out: folder for this run alone
         resume: go on with the run in --out, from its last complete state
+        start: begin with the weights of this model (a run's folder, or the authors'
+            file) instead of random ones
         compile: compile the encoders by torch.compile first; in one process only
         data: scenes composed now, a folder of prepared clips, or a packed store
         root: where the clips or the store lie
@@ -95,6 +98,7 @@ def train(
             config,
             out,
             resume,
+            start,
             compile,
             progress,
             benchmark,
@@ -111,7 +115,16 @@ def train(
 
 
 def _train(
-    config, out, resume, compile, progress, benchmark, allow_leaks, threads, **data
+    config,
+    out,
+    resume,
+    start,
+    compile,
+    progress,
+    benchmark,
+    allow_leaks,
+    threads,
+    **data,
 ):
     """Train in this process; the first prints the metrics of every epoch."""
     from sslnb.data.field.annotations import read_annotations
@@ -132,9 +145,8 @@ def _train(
             "Not checked for leaks: give --benchmark, the annotations of what the "
             "model will be scored on."
         )
-    for metrics in train(
-        config, clips, val, out, resume, steps, tested, allow_leaks, threads, compile
-    ):
+    run = (config, clips, val, out, resume, steps, tested, allow_leaks, threads)
+    for metrics in train(*run, compile, start or ""):
         if first:
             print("  ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
 

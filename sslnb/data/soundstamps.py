@@ -427,13 +427,12 @@ def compose_many(
 ) -> list[Scene]:
     """Scenes start … start + count - 1, composed on two threads, in order.
 
-    `progress` wraps the iterator (`tqdm`, for instance).
+    `progress` wraps the scenes' numbers, so that it knows how many (`tqdm`, for instance).
     """
     with ThreadPoolExecutor(2) as pool:
-        scenes = pool.map(
-            lambda index: compose(split, seed, index, size), range(start, start + count)
-        )
-        return list(progress(scenes))
+        numbers = range(start, start + count)
+        scenes = pool.map(lambda index: compose(split, seed, index, size), numbers)
+        return [next(scenes) for _ in progress(numbers)]
 
 
 def origins(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:

@@ -224,6 +224,7 @@ def series_parameters(source: Path, out: Path) -> dict:
             "scenes": REGIMES["scenes"]["clips"],
             "val_scenes": VAL_CLIPS,
             "epochs": TrainConfig.epochs,
+            "start": "",  # random weights: as the model that ships was trained
             "out": checkpoint,
         }
     later = source.name > "06" and "checkpoint" in parameters_of(source)

@@ -8,6 +8,7 @@ from . import report as report
 from . import state as state
 from . import step as step
 from .checkpoint import history_in as history_in
+from .checkpoint import last_model as last_model
 from .checkpoint import load_state as load_state
 from .checkpoint import save_state as save_state
 from .checkpoint import set_aside as set_aside

@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from sslnb.files import atomic_write, locked
-from sslnb.model import write
+from sslnb.model import SoundLocaliser, write
 from sslnb.training.recipe import TrainConfig
-from sslnb.training.state import TrainState
+from sslnb.training.state import TrainState, network
 
 KEPT = 2  # states
 
@@ -66,6 +66,19 @@ def history_in(folder: Path) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
+def last_model(folder: str | Path) -> SoundLocaliser:
+    """The model of the last saved epoch in a run's folder, in eval mode: best or not.
+
+    FileNotFoundError where there is no state, ValueError where it is damaged.
+    """
+    _, saved, tensors = _read(Path(folder))
+    config = TrainConfig(**saved["config"])
+    model = SoundLocaliser(network(config))
+    prefix = "average.module." if config.ema_decay else "model."
+    model.load_state_dict(_part(tensors, prefix))
+    return model.eval()
+
+
 def _refuse_another_run(folder):
     found = [path.name for path in files_of_run(folder)]
     if found:
@@ -107,6 +120,7 @@ def save_state(
             folder,
             training=asdict(config),
             clips=clips["training"]["number"],
+            **({"start": state.start} if state.start else {}),
             metrics=state.history[-1],
         )
     tensors = {
@@ -118,9 +132,8 @@ def save_state(
         tensors |= {
             f"optimizer.{index}.{name}": value for name, value in values.items()
         }
-    text = json.dumps(
-        {"config": asdict(config), "data": clips, "history": state.history}
-    )
+    saved = {"config": asdict(config), "data": clips, "start": state.start}
+    text = json.dumps(saved | {"history": state.history})
     with atomic_write(folder / f"state-{len(state.history):04d}.safetensors") as path:
         write(tensors, path, {"state": text})
     lines = "".join(json.dumps(metrics) + "\n" for metrics in state.history)
@@ -139,6 +152,17 @@ def load_state(
     FileNotFoundError where there is none; ValueError where it is damaged, of another
     configuration than `config`, or of clips with another fingerprint than `clips` says.
     """
+    path, saved, tensors = _read(folder)
+    _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
+    _check_same_clips(path, saved.get("data"), clips)
+    for part, module in state.modules().items():
+        module.load_state_dict(_part(tensors, f"{part}."))
+    _load_optimizer(state.optimizer, tensors)
+    state.start, state.history = saved.get("start", ""), saved["history"]
+
+
+def _read(folder):
+    """Path of a folder's last state, what it says of the run, and its tensors by name."""
     if not states(folder):
         raise FileNotFoundError(f"no state in {folder}: there is no run to resume")
     path = states(folder)[-1]
@@ -151,18 +175,16 @@ def load_state(
             f"{path} is damaged: {error}; delete it to resume from the "
             "state before, or start anew"
         ) from error
-    _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
-    _check_same_clips(path, saved.get("data"), clips)
-    for part, module in state.modules().items():
-        module.load_state_dict(
-            {
-                name.removeprefix(f"{part}."): value
-                for name, value in tensors.items()
-                if name.startswith(f"{part}.")
-            }
-        )
-    _load_optimizer(state.optimizer, tensors)
-    state.history = saved["history"]
+    return path, saved, tensors
+
+
+def _part(tensors, prefix):
+    """Those tensors whose names begin with `prefix`, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _load_optimizer(optimizer, tensors):

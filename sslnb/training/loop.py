@@ -50,6 +50,7 @@ def train(
     allow_leaks: bool = False,
     threads: int = 2,
     compiled: bool = False,
+    start: str | Path = "",
 ) -> Iterator[dict]:
     """Train on `clips`, validate on `val`; yields the metrics of every epoch.
 
@@ -59,13 +60,16 @@ def train(
     epoch's batches (`tqdm`, for instance). benchmark: names of the clips that the model
     will be scored on; training on one of them is refused unless allow_leaks. threads: how
     many read clips ahead, where clips do not fit on the GPU. compiled: by torch.compile.
+    start: a model's folder, or an authors' file, whose weights the run begins with
+    instead of random ones; Adam, its rate and the curriculum begin anew.
 
     Under torchrun each process calls this with the same arguments; all yield, and
     only the first writes.
 
     Raises ValueError where clips are fewer than two, where val is not of the split
     `val`, where clips leak, where a run is resumed with another configuration or other
-    clips, or where several processes should be compiled; FileExistsError where `folder`
+    clips, where `start` is of another size, or where several processes should be
+    compiled; FileNotFoundError where `start` is missing; FileExistsError where `folder`
     holds a run and resume is False; BlockingIOError where a run is at work in it;
     FloatingPointError names the step and the clips at which the loss is not finite,
     RuntimeError those at which a step failed, OSError a file that cannot be written.
@@ -78,7 +82,7 @@ def train(
         )
     device, folder = parallel.device(), Path(folder)
     with run_folder(folder, resume) if parallel.is_main() else nullcontext():
-        state = TrainState(config, device)
+        state = TrainState(config, device, start)
         seen = {"training": clips.fingerprint(), "validation": val.fingerprint()}
         if resume:
             load_state(folder, config, seen, state)

@@ -6,7 +6,8 @@
 """
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,13 +21,21 @@ from sslnb.training.recipe import TrainConfig
 class TrainState:
     """A fresh model with its optimiser, from the configuration's seed.
 
-    model: SoundLocaliser; optimizer: Adam; ema: the exponential moving average of the
-    weights (AveragedModel), or None; history: the metrics of every epoch so far.
+    start: a model whose weights it has instead: a folder, or an authors' file; ValueError
+    where it is of another size. model: SoundLocaliser; optimizer: Adam; ema: the
+    exponential moving average of the weights (AveragedModel), or None; start: the name
+    of what it began with, "" for random weights; history: the metrics of every epoch.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device):
+    def __init__(
+        self, config: TrainConfig, device: torch.device, start: str | Path = ""
+    ):
         torch.manual_seed(config.seed)
-        model = SoundLocaliser(network(config)).to(device)
+        model = SoundLocaliser(network(config))
+        if start:
+            model.load_state_dict(_weights(start, model))
+        self.start = Path(start).name  # "" where it is not given
+        model = model.to(device)
         self.model = parallel.sync_batch_norm(model)
         # PyTorch's annotations do not know this argument of Module.to
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,6 +75,18 @@ class TrainState:
     def is_best(self) -> bool:
         """Whether the last epoch was validated, and none before it was better."""
         return quality(self.history[-1]) == max(map(quality, self.history)) > -math.inf
+
+
+def _weights(start, model):
+    """The weights of a trained model for one of the same size."""
+    found = SoundLocaliser.open(start)
+    for what, value in asdict(model.config).items():
+        if (other := asdict(found.config)[what]) != value:
+            raise ValueError(
+                f"{start} has {what} = {other!r}, and the model to train {value!r}: start "
+                "with a model of the same size, or with none"
+            )
+    return found.state_dict()
 
 
 def network(config: TrainConfig) -> ModelConfig:

@@ -563,14 +563,48 @@ def test_schedules_are_of_epochs_done():
     assert figure.axes[1].patches[0].get_data().edges.tolist() == [0, 1, 2, 3]
 
 
-def test_rows_of_heatmaps_mark_the_maximum_of_each_map():
+def test_curves_count_clips_where_they_are_told_how_many():
+    history = [{"epoch": e, "loss": 3.0} for e in (0, 1, 2)]
+    runs = {"a": history[1:], "b": history}
+    figure = plot.curves(runs, {"loss": "loss"}, clips={"a": (0, 8), "b": (8, 2)})
+    a, b = figure.axes[0].lines
+    assert list(a.get_xdata()) == [8, 16] and list(b.get_xdata()) == [8, 10, 12]
+    assert figure.axes[0].get_xlabel() == "clips seen, in thousands"
+
+
+def crosses(axes):
+    return [ax.lines[0].get_xydata()[0].tolist() for ax in axes]
+
+
+def two_peaks():
     maps = torch.zeros(2, 4, 4)
     maps[0, 1, 2] = maps[1, 3, 0] = 1
-    figure = plot.heatmap_rows(
-        torch.rand(2, 3, 8, 8), {"m": maps}, [(), None], ["a", "b"]
-    )
-    crosses = [ax.lines[0].get_xydata()[0].tolist() for ax in figure.axes[:2]]
-    assert crosses == [[0.625, 0.375], [0.125, 0.875]]
+    return maps
+
+
+def test_columns_of_heatmaps_mark_the_maximum_of_each_map():
+    maps = {"m": two_peaks(), "n": two_peaks().flip(0)}
+    figure = plot.heatmap_columns(torch.rand(2, 3, 8, 8), maps, [(), None], ["a", "b"])
+    one, other = [0.625, 0.375], [0.125, 0.875]
+    assert crosses(figure.axes[:4]) == [one, other, other, one]
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["m", "n", "", ""]
+    assert [ax.get_ylabel() for ax in figure.axes[:4:2]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_a_run_is_drawn_epoch_by_epoch_with_its_latest_maps(boxed):
+    scores = {"val_cIoU": 0.2, "val_peak": 0.4} if boxed else {"val_loss": 3.0}
+    history = [{"epoch": 0, **scores}, {"epoch": 1, "contrastive": 3.0, **scores}]
+    free = {"centre prior": {"cIoU": 0.3, "peak": 0.35}} if boxed else {}
+    given = (torch.rand(2, 3, 8, 8), two_peaks(), [((0, 0, 1, 1),), None], ["a", "b"])
+    before = plot.epoch_by_epoch(history[:1], free, 3.5, *given)
+    assert before.subfigs[0].get_suptitle() == "at the start"
+    figure = plot.epoch_by_epoch(history, free, 3.5, *given)
+    maps, curves = figure.subfigs
+    assert maps.get_suptitle() == "after epoch 1"
+    assert crosses(maps.axes) == [[0.625, 0.375], [0.125, 0.875]]
+    assert list(curves.axes[0].lines[0].get_xdata()) == [0, 1]
+    assert len(curves.axes) == (3 if boxed else 2)
 
 
 def test_shares_are_bars_that_say_how_much():

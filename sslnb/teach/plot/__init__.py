@@ -133,7 +133,8 @@ from sslnb.teach.plot.retrieval import (
 )
 from sslnb.teach.plot.training import (
     curves,
-    heatmap_rows,
+    epoch_by_epoch,
+    heatmap_columns,
     learning,
     one_step,
     schedules,

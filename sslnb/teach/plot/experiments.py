@@ -1,5 +1,6 @@
 """Figures of notebook 08: what runs of the grid score, with intervals."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -77,18 +78,25 @@ def _dots(ax, x, values, k, label):
     )
 
 
-def differences(found: Compared, scores: Sequence[str]) -> Figure:
+def differences(
+    found: Compared, scores: Sequence[str], columns: int | None = None
+) -> Figure:
     """Differences with their intervals, a panel a score: rows from top to bottom.
 
     Better is on the right: the axes of errors are reversed. A filled mark's interval
-    leaves zero out; it is red where the change is for the worse.
+    leaves zero out; it is red where the change is for the worse. columns: panels beside
+    each other; by default all.
     """
     rows = list(next(iter(found.values())))
-    size = (3.0 * len(scores) + 1.2, 0.55 * len(rows) + 1.4)
+    columns = columns or len(scores)
+    lines = -(-len(scores) // columns)
+    size = (3.0 * columns + 1.2, (0.55 * len(rows) + 0.8) * lines + 0.6)
     figure, axes = plt.subplots(
-        1, len(scores), figsize=size, squeeze=False, sharey=True
+        lines, columns, figsize=size, squeeze=False, sharey=True
     )
-    for ax, score in zip(axes[0], scores):
+    for ax in axes.flat[len(scores) :]:
+        ax.remove()
+    for ax, score in zip(axes.flat, scores):
         for k, each in enumerate(found.values()):
             for y, row in enumerate(rows):
                 if score in each[row]:
@@ -199,6 +207,7 @@ def qualitative(
         show_image(axes[row, 0], image, "" if row else "ground truth", box)
         axes[row, 0].set_ylabel(title, fontsize=8)
         for ax, (name, several) in zip(axes[row, 1:], maps.items()):
+            name = textwrap.fill(name, 15)
             values = np.asarray(several[row], float)
             low, high = values.min(), values.max() + 1e-9
             show_heatmap(ax, image, values, "" if row else name, box, low, high)

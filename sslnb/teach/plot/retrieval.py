@@ -67,7 +67,8 @@ def ranked_lists(
         axes = part.subplots(len(lists), width, squeeze=False)
         for row, (name, (scenes, right)) in zip(axes, lists.items()):
             ranked(row, scenes, right)
-            row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=9)
+            name = name.replace("_", " ").replace(", ", ",\n")
+            row[0].set_ylabel(name, fontsize=9)
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
@@ -90,31 +91,43 @@ def curves(
     bounds: Mapping[str, Mapping[str, float]] | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
     best: Mapping[str, int] | None = None,
+    clips: Mapping[str, tuple[float, float]] | None = None,
+    figure: Any = None,
 ) -> Figure:
     """Training curves: a panel per metric of `labels`, a line per run.
 
     histories: {run: its metrics, one dict per epoch}; labels: {metric: panel's title};
     bounds: {metric: {label: value}}, dotted lines; best: {run: epoch}, a square on every
     line. Axes begin at zero where `limits`, {metric: (low, high)}, do not say otherwise.
+    clips: {run: (seen before epoch 1, in each epoch)}; the horizontal axis then counts
+    clips, in thousands. figure: a (sub)figure to draw into; else a new one.
     """
     columns = min(len(labels), 3)
-    figure, axes = grid(len(labels), columns, size=3.3, aspect=0.85)
+    if figure is None:
+        figure, axes = grid(len(labels), columns, size=3.3, aspect=0.85)
+    else:
+        axes = figure.subplots(-(-len(labels) // columns), columns, squeeze=False).flat
     found: dict[str, Any] = {}  # what the legend explains
     for ax, (name, title) in zip(axes, labels.items()):
         for k, (run, history) in enumerate(histories.items()):
-            points = {m["epoch"]: m[name] for m in history if name in m}
+            before, each = (clips or {}).get(run, (0, 1))
+            points = {
+                m["epoch"]: (before + each * m["epoch"], m[name])
+                for m in history
+                if name in m
+            }
             color = PALETTE[k % len(PALETTE)]
             style = ["-", "--", "-.", (0, (1, 1))][k % 4]
-            (found[run],) = ax.plot(
-                list(points), list(points.values()), ls=style, lw=2, color=color
-            )
+            x, y = zip(*points.values()) if points else ((), ())
+            (found[run],) = ax.plot(x, y, ls=style, lw=2, color=color)
             at = (best or {}).get(run)
             if at in points:
-                ax.plot(at, points[at], "s", color=color, ms=8)
+                ax.plot(*points[at], "s", color=color, ms=8)
         for label, value in (bounds or {}).get(name, {}).items():
             color = BOUNDS.get(label, PINK)
             found[label] = ax.axhline(value, ls=":", lw=2, color=color)
-        ax.set(title=title, xlabel="epoch", ylim=(0, None))
+        ax.set(title=title, ylim=(0, None))
+        ax.set_xlabel("clips seen, in thousands" if clips else "epoch")
         if name in (limits or {}):
             ax.set_ylim(*(limits or {})[name])
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -132,6 +145,8 @@ def learning(
     guess: float,
     best: Mapping[str, int] | None = None,
     names: Sequence[str] = tuple(PANELS),
+    clips: Mapping[str, tuple[float, float]] | None = None,
+    figure: Any = None,
 ) -> Figure:
     """`curves` of the losses and scores that runs have, among `names`, beside bounds.
 
@@ -145,28 +160,63 @@ def learning(
         for name, score in scores.items():
             bounds.setdefault(f"val_{name}", {})[bound] = score
     limits = {name: (0.0, 1.0) for name in labels if name in bounds}
-    del limits["contrastive"]
-    return curves(histories, labels, bounds, limits, best)
+    limits.pop("contrastive", None)
+    return curves(histories, labels, bounds, limits, best, clips, figure)
 
 
-def heatmap_rows(
+def epoch_by_epoch(
+    history: Sequence[Mapping[str, Any]],
+    free: Mapping[str, Mapping[str, float]],
+    guess: float,
+    images: Tensor,
+    responses: Tensor,
+    boxes: Sequence,
+    titles: Sequence[str],
+) -> Figure:
+    """A run as it trains: the maps of its last epoch above, its curves so far below.
+
+    history: its metrics, from epoch 0 on; free, guess: bounds, as `learning` takes them;
+    images (N, 3, S, S), their maps (N, h, w) and boxes.
+    """
+    count, latest = len(images), history[-1]["epoch"]
+    figure = plt.figure(figsize=(2.0 * count, 5.4))
+    parts: Any = figure.subfigures(2, height_ratios=[2.5, 2.9])
+    parts[0].suptitle(f"after epoch {latest}" if latest else "at the start")
+    axes = parts[0].subplots(1, count)
+    for k, ax in enumerate(axes):
+        show_heatmap(ax, images[k], responses[k], titles[k], boxes[k] or ())
+        _cross(ax, responses[k])
+    shown = [name for name in ("val_cIoU", "val_peak") if name in history[-1]]
+    names = [*shown, "contrastive"] if shown else ["val_loss", "contrastive"]
+    learning({"this run": history}, free, guess, names=names, figure=parts[1])
+    for ax in parts[1].axes:
+        ax.lines[0].set_marker("o")
+    return figure
+
+
+def _cross(ax, response):
+    """A cross at the maximum of a map (h, w) that is drawn on an image."""
+    rows, columns = response.shape
+    y, x = divmod(int(response.argmax()), columns)
+    ax.plot((x + 0.5) / columns, (y + 0.5) / rows, "x", color=RED, ms=9, mew=3)
+
+
+def heatmap_columns(
     images: Tensor, maps: Mapping[str, Tensor], boxes: Sequence, titles: Sequence[str]
 ) -> Figure:
-    """Heatmaps of the same images by several models: a row each, a cross at the maximum.
+    """Heatmaps of the same images by several models: a column each, a cross at the maximum.
 
-    images (N, 3, S, S); maps: {model: (N, h, w)}; boxes: of each image, or None.
+    images (N, 3, S, S), a row each; maps: {model: (N, h, w)}; boxes: of each image, or
+    None; titles: of the images.
     """
-    count = len(images)
-    figure, axes = grid(count * len(maps), columns=count, size=2.1)
-    for row, (name, responses) in enumerate(maps.items()):
-        cells = responses.shape[2]
-        for k, ax in enumerate(axes[count * row : count * (row + 1)]):
-            title = "" if row else titles[k]
-            heat = show_heatmap(ax, images[k], responses[k], title, boxes[k] or ())
-            y, x = divmod(int(responses[k].argmax()), cells)
-            at = (x + 0.5) / cells, (y + 0.5) / cells
-            ax.plot(*at, "x", color=RED, ms=10, mew=3)
-        axes[count * row].set_ylabel(name)
+    figure, axes = grid(len(images) * len(maps), columns=len(maps), size=1.65)
+    for k, image in enumerate(images):
+        row = axes[k * len(maps) : (k + 1) * len(maps)]
+        for ax, (name, responses) in zip(row, maps.items()):
+            title = "" if k else name
+            heat = show_heatmap(ax, image, responses[k], title, boxes[k] or ())
+            _cross(ax, responses[k])
+        row[0].set_ylabel(titles[k])
     figure.colorbar(heat, ax=list(axes), label="cosine", shrink=0.5)
     return figure
 

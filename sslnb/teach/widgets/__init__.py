@@ -6,6 +6,7 @@ scene      a scene composed by choice, and its ground truth (01)
 augment    every transform on a slider (02)
 masks      ε and τ of a pseudo-mask (03)
 transform  an image rotated, scaled and flipped, and its maps (04)
+epochs     a run's maps and curves, epoch by epoch (05)
 heat       any image with any sound (06)
 video      a heatmap over a video of your own (06)
 neighbours a query, and what lies nearest to it (07)
@@ -15,6 +16,7 @@ browser.
 """
 
 from sslnb.teach.widgets.augment import augmentations
+from sslnb.teach.widgets.epochs import epochs
 from sslnb.teach.widgets.heat import heatmaps
 from sslnb.teach.widgets.masks import pseudo_masks
 from sslnb.teach.widgets.neighbours import nearest
@@ -24,6 +26,7 @@ from sslnb.teach.widgets.video import video_picker
 
 __all__ = [
     "augmentations",
+    "epochs",
     "equivariance",
     "heatmaps",
     "nearest",
