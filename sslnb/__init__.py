@@ -11,6 +11,7 @@ What the paper is about stands here, one idea a file; each package says what it 
     training   05  settings, one step, the loop
     localise   06  evaluation, response maps, videos
     retrieve   07  retrieval
+    export     the model as ONNX, for other programs
     teach      figures, widgets and exercises of the notebooks
     series     running the notebooks
     files      where the data lies; atomic writes

@@ -45,6 +45,7 @@ COMMANDS = (
     "video",
     "retrieve",
     "experiments",
+    "export",
 )
 
 
@@ -134,6 +135,7 @@ def test_choices_are_those_of_the_code():
         (["retrieve"], "either a folder of CLIPS or --split"),
         (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
         (["download", "nothing"], "no published file nothing"),
+        (["export"], "--out requires an argument"),
         (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
         (["bench", "all", "--rounds", "1"], "say which benchmark"),
     ],
@@ -154,6 +156,7 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
         (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
         (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
         (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
+        (["export", "nowhere", "--out", "x"], "nowhere"),
         (["score", "--responses", "a.npz", "--annotations", "b.json"], "b.json"),
         (["train", "--out", "x", "--data", "packed"], "root must say where it lies"),
     ],

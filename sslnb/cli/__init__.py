@@ -4,6 +4,7 @@
     training  05  train
     localise  06  maps, score, video
     retrieve  07  retrieve
+    export        export
     series        run, lab, handouts, lint, doctor, bench, figures
     options       the options that mean the same everywhere
     errors        errors in one line
@@ -19,7 +20,7 @@ import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
-from sslnb.cli import data, experiments, localise, retrieve, series, training
+from sslnb.cli import data, experiments, export, localise, retrieve, series, training
 from sslnb.cli.errors import in_one_line, say
 
 
@@ -39,7 +40,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=()),
     suppress_keyboard_interrupt=False,
 )
-for stage in (series, data, training, localise, retrieve, experiments):
+for stage in (series, data, training, localise, retrieve, experiments, export):
     for number, command in enumerate(stage.COMMANDS):
         command.__doc__ = unwrapped(command.__doc__)
         app.command(command, group=stage.GROUP, sort_key=number)
