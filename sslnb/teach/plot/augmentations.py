@@ -216,7 +216,7 @@ def panels(
 
     Spectrograms are coloured from silence to `high`.
     """
-    figure, axes = grid(len(shown), columns, size=2.5, aspect=0.92)
+    figure, axes = grid(len(shown), columns, size=2.3, aspect=0.95)
     for ax, (title, values) in zip(axes, shown.items()):
         if values.ndim == 2:
             show_map(ax, values, title)
@@ -236,7 +236,7 @@ def partners(
 ) -> Figure:
     """Rows {name: indices} of the spectrograms `sounds` (N, 1, F, T), named by labels."""
     (columns,) = {len(row) for row in rows.values()}
-    figure, axes = grid(columns * len(rows), columns, size=3.5, aspect=0.62)
+    figure, axes = grid(columns * len(rows), columns, size=3.0, aspect=0.66)
     places = [(name, n) for name, row in rows.items() for n in row]
     for ax, (name, n) in zip(axes, places):
         drawn = show_spectrogram(ax, sounds[n], config, f"{name} {n}, {labels[n]}")

@@ -27,7 +27,7 @@ def scenes(many: Sequence[Scene], splits: Sequence[str], columns: int = 4) -> Fi
 
     splits: the split of each, which is written below it.
     """
-    figure, axes = grid(len(many), columns)
+    figure, axes = grid(len(many), columns, aspect=1.25)
     for ax, scene, split in zip(axes, many, splits, strict=True):
         silent = f"silent: {', '.join(scene.silent)}" if scene.silent else "alone"
         title = f"♪ {scene.class_name}\n{silent}".replace("_", " ")
