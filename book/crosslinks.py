@@ -9,6 +9,7 @@ no mark-up of ours, come
   where that has the equation, else to the page that has it first;
 - links to the bibliography, where a link's address is that of an entry;
 - links to the glossary, where a page first uses a term;
+- links to the modules' pages, where a page of prose first names a function in `code`;
 - exercises as boxes, alternative texts of figures, and equations as MathML.
 """
 
@@ -51,6 +52,7 @@ NOT_PROSE = (
     nodes.term,
     nodes.citation,
 )
+MODULES = "modules/"
 GLOSSARY, BIBLIOGRAPHY = "glossary", "references"  # pages
 EXERCISE = re.compile(r"^Exercises?\b")
 Piece = tuple[int, int, nodes.Node]  # from and to in a text, and what stands there
@@ -118,7 +120,7 @@ def addresses(bibliography: str | Path) -> dict[str, str]:
     for key, entry in parse_file(str(bibliography)).entries.items():
         fields = entry.fields
         if "doi" in fields:
-            found[f"https://doi.org/{fields['doi']}".lower()] = key
+            found[f"https://doi.org/{fields['doi']}"] = key
         if "eprint" in fields:
             found[f"https://arxiv.org/abs/{fields['eprint']}"] = key
         if "url" in fields:
@@ -150,7 +152,7 @@ class Equations(SphinxTransform):
 class Pictures(SphinxTransform):
     """Give the figures of a notebook's outputs the alternative texts stored there.
 
-    Pictures from other servers, such as badges, are left out.
+    Pictures from other servers, such as badges, become text.
     """
 
     default_priority = 201
@@ -159,10 +161,7 @@ class Pictures(SphinxTransform):
         """Do so."""
         for image in list(self.document.findall(nodes.image)):
             if image["uri"].startswith("http"):
-                badge = image
-                while len(badge.parent) == 1 and badge.parent.parent:
-                    badge = badge.parent
-                badge.parent.remove(badge)
+                image.replace_self(nodes.Text(image.get("alt", "")))
             elif "images/method" in image["uri"]:  # for light and for dark pages
                 image["classes"].append("dark-light")
         for player in self.document.findall(nodes.raw):
@@ -227,6 +226,8 @@ class Links(SphinxPostTransform):
         """Do so."""
         self.page = self.env.docname
         self.cite()
+        if not self.page.startswith(MODULES):
+            self.functions()
         for text in prose(self.document):
             replace(text, list(self.equations(text.astext())))
         if self.page == GLOSSARY:
@@ -275,6 +276,44 @@ class Links(SphinxPostTransform):
                         "to-work",
                     )
                 )
+
+    def functions(self) -> None:
+        """Link functions and classes of the package where the page first names them."""
+        places, done = self.places(), set()
+        for code in list(self.document.findall(nodes.literal)):
+            name = code.astext().split("(")[0].removeprefix("sslnb.")
+            if name.isalpha() and name == code.astext() and "notebooks/" in self.page:
+                continue  # `model`: a variable
+            place = places.get(name)
+            if place and place not in done and not isinstance(code.parent, NOT_PROSE):
+                done.add(place)
+                link = self.link(*place, "", "to-code")
+                code.replace_self(link)
+                link[:] = [code]
+
+    def places(self) -> dict[str, tuple[str, str]]:
+        """Where functions and classes are described: {name: (page, anchor)}.
+
+        By their module, and on their own where they are alone of that name and it
+        cannot be mistaken for a variable of a notebook.
+        """
+        places: dict[str, tuple[str, str]] = {}
+        alone: dict[str, list[tuple[str, str]]] = {}
+        for page in (p for p in self.env.found_docs if p.startswith(MODULES)):
+            module = ""
+            for section in self.env.get_doctree(page).findall(nodes.section):
+                name, place = section[0].astext(), (page, section["ids"][0])
+                if name.startswith("sslnb."):
+                    module = name.removeprefix("sslnb.")
+                    places[module] = place
+                    continue
+                places[f"{module}.{name}"] = place
+                if "." in module:  # the package offers it, too
+                    places.setdefault(f"{module.split('.')[0]}.{name}", place)
+                    places.setdefault(f"{module.split('.')[-1]}.{name}", place)
+                if "_" in name or name[1:].lower() != name[1:]:
+                    alone.setdefault(name, []).append(place)
+        return {n: where[0] for n, where in alone.items() if len(where) == 1} | places
 
     def terms(self) -> dict[str, str]:
         """The glossary's terms, each with the anchor of its entry."""

@@ -183,9 +183,8 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page on a desk, and what goes wrong on it: `page.wrong`."""
+    """A page on a desk."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
-    page.wrong = []
     yield page
     page.close()
 
@@ -262,7 +261,7 @@ def test_sounds_can_be_played(served, page):
     assert page.locator("audio").first.evaluate(SECONDS) > 1
 
 
-def test_an_equation_a_term_and_a_work_lead_where_they_say(served, page):
+def test_an_equation_a_term_a_function_and_a_work_lead_where_they_say(served, page):
     page.goto(f"{served}/notebooks/08_experiments.html")
     page.locator("a.to-equation", has_text=re.compile(r"^equations 5$")).first.click()
     page.wait_for_url("**/03_invariance_loss.html#equation-5")
@@ -275,6 +274,12 @@ def test_an_equation_a_term_and_a_work_lead_where_they_say(served, page):
     page.wait_for_url("**/glossary.html#term-InfoNCE")
     expect(page.locator("#term-InfoNCE")).to_be_in_viewport()
 
+    page.goto(f"{served}/notebooks/03_invariance_loss.html")
+    assert page.locator("a.to-code", has_text=re.compile("^model$")).count() == 0
+    page.locator("a.to-code", has_text=re.compile("^SoundLocaliser$")).click()
+    page.wait_for_url("**/modules/model.html#soundlocaliser")
+    expect(page.locator("#soundlocaliser")).to_be_in_viewport()
+
     page.goto(f"{served}/notebooks/07_retrieval.html")
     work = page.locator("a.to-work").first
     name = work.inner_text().split()[0].rstrip(",")
@@ -286,7 +291,7 @@ def test_an_equation_a_term_and_a_work_lead_where_they_say(served, page):
 
 def test_a_folded_answer_opens(served, page):
     page.goto(f"{served}/notebooks/03_invariance_loss.html")
-    solution = page.locator("details", has=page.locator("summary")).first
+    solution = page.locator("article details").first
     inside = solution.locator("summary ~ *").first
     expect(inside).to_be_hidden()
     solution.locator("summary").click()
