@@ -30,6 +30,7 @@ COMMANDS = (
     "run",
     "lab",
     "handouts",
+    "slides",
     "lint",
     "doctor",
     "bench",

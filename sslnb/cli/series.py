@@ -132,6 +132,24 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def slides(
+    *notebooks: str,
+    out: Annotated[Path, default("runs/slides, in the clone")] = RUNS / "slides",
+):
+    """Make slides of the notebooks: questions, equations, figures, exercises.
+
+    One HTML file each, which needs no network: arrow keys turn, and a print has a
+    slide a page. Figures are those that the notebooks store.
+
+    Args:
+        notebooks: 01 to 08, A1 to A3 [default: all]
+        out: folder to write into
+    """
+    from sslnb.series.slides import make_slides
+
+    print(*make_slides(out, notebooks), sep="\n")
+
+
 def lint(*notebooks: str):
     """Read the notebooks as they are stored, and say which rules they break.
 
@@ -211,4 +229,4 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     return 0
 
 
-COMMANDS = (run, lab, handouts, lint, doctor, bench, figures)
+COMMANDS = (run, lab, handouts, slides, lint, doctor, bench, figures)
