@@ -250,6 +250,9 @@ def test_lab_is_jupyterlab_on_the_notebooks(monkeypatch):
         "--no-browser",
     ]
     assert "PYTHONPATH" not in environment and environment["PYTHONNOUSERSITE"] == "1"
+    main(["lab", "--notebook-dir", "class/01"])  # JupyterLab takes only one
+    assert seen[1][1][-2:] == ["--notebook-dir", "class/01"]
+    assert seen[1][1].count("--notebook-dir") == 1
 
 
 def test_bench_runs_one_with_its_options_or_all_in_turn(monkeypatch, capsys):

@@ -89,9 +89,10 @@ def lab(*options: Rest):
     """JupyterLab on the notebooks.
 
     Args:
-        options: of JupyterLab, --no-browser or --port 8890 for example
+        options: of JupyterLab, --port 8890 or --notebook-dir DIR for example
     """
     root_too = ["--allow-root"] if os.getuid() == 0 else []  # in containers
+    elsewhere = any(option.startswith("--notebook-dir") for option in options)
     os.execve(
         sys.executable,
         [
@@ -99,8 +100,7 @@ def lab(*options: Rest):
             "-m",
             "jupyterlab",
             *root_too,
-            "--notebook-dir",
-            str(ROOT / "notebooks"),
+            *(() if elsewhere else ("--notebook-dir", str(ROOT / "notebooks"))),
             *options,
         ],
         {k: v for k, v in os.environ.items() if k not in HABITS}
@@ -123,9 +123,12 @@ def handouts(
     """
     from sslnb.series.handouts import make_handouts
 
-    counts = make_handouts(out, notebooks)
-    found = f"{_count(sum(counts.values()), 'exercise')} in {_count(len(counts), 'notebook')}"
-    print(f"{found}: {out / 'student'}, {out / 'solutions'}")
+    titles = make_handouts(out, notebooks)
+    for name, found in titles.items():
+        print(name, *found, sep="\n  ")
+    count = _count(sum(map(len, titles.values())), "exercise")
+    where = f"{out / 'student'}, {out / 'solutions'}"
+    print(f"{count} in {_count(len(titles), 'notebook')}: {where}")
 
 
 def _count(number: int, what: str) -> str:

@@ -43,10 +43,10 @@ class Exercise:
     def __post_init__(self) -> None:
         fold = FOLD.fullmatch(self.solution.source)
         blocks = BLOCK.findall(fold[1]) if fold else []
+        self.title = self.prompt.source.splitlines()[0].strip("# ")
         if len(blocks) != 1 or not CHECK.search(self.stub.source):
-            title = self.prompt.source.splitlines()[0].strip("# ")
             raise ValueError(
-                f"{title!r}: need a stub with check(…) on a line of its own, and a "
+                f"{self.title!r}: need a stub with check(…) on a line of its own, and a "
                 "folded solution with one block of Python"
             )
         self.code: str = blocks[0]
@@ -117,13 +117,13 @@ def relink(book: NotebookNode, source: Path, target: Path, made: set[Path]) -> N
             cell.source = LINK.sub(moved, cell.source)
 
 
-def make_handouts(out: str | Path, chosen: Sequence[str] = ()) -> dict[str, int]:
-    """Write out/student and out/solutions; {notebook: how many exercises it has}."""
-    paths, counts = notebooks(chosen), {}
+def make_handouts(out: str | Path, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Write out/student and out/solutions; {notebook: titles of its exercises}."""
+    paths, titles = notebooks(chosen), {}
     for source in paths:
         book = nbformat.read(source, 4)
         try:
-            counts[source.stem] = len(exercises(book))
+            titles[source.stem] = [exercise.title for exercise in exercises(book)]
         except ValueError as error:
             raise ValueError(f"{source.name}: {error}") from error
         for kind, version in (("student", student), ("solutions", solved)):
@@ -132,4 +132,4 @@ def make_handouts(out: str | Path, chosen: Sequence[str] = ()) -> dict[str, int]
             handout = version(book)
             relink(handout, source, target, set(paths))
             nbformat.write(handout, target)
-    return counts
+    return titles

@@ -122,7 +122,7 @@ def test_one_notebook_alone_links_to_the_clone_and_brings_its_pictures(
     nbformat.write(book, folder / "02_b.ipynb")
     for module in (handouts, run):
         monkeypatch.setattr(module, "NOTEBOOKS", folder)
-    assert handouts.make_handouts(tmp_path / "out", ["01"]) == {"01_a": 0}
+    assert handouts.make_handouts(tmp_path / "out", ["01"]) == {"01_a": []}
     made = nbformat.read(tmp_path / "out" / "student" / "01_a.ipynb", 4)
     first, second = (cell.source for cell in made.cells)
     up = "../../clone/"
@@ -177,6 +177,7 @@ def test_an_incomplete_exercise_is_an_error_and_not_a_leak(broken):
 def test_the_command_says_where_they_are(tmp_path, capsys):
     assert main(["handouts", "A1", "--out", str(tmp_path)]) == 0
     told = capsys.readouterr().out
+    assert "A1_field_data\n  Exercise (10 minutes): which test clips" in told
     assert "1 exercise in 1 notebook" in told and str(tmp_path) in told
     assert main(["handouts", "77", "--out", str(tmp_path)]) == 1
     assert "no notebook '77'" in capsys.readouterr().err
