@@ -395,30 +395,41 @@ def test_a_theta_of_another_shape_is_refused(shape):
 # --- the panel of notebook 04 ---------------------------------------------------
 
 
+NAMES = ("one", "two & three")
+
+
 @pytest.fixture(scope="module")
 def panel():
-    torch.manual_seed(0)
-    model = SoundLocaliser.from_preset("laptop").eval()
-    return model, widgets.equivariance(model, load_scenes("val", 2))
+    models = {}
+    for seed, name in enumerate(NAMES):
+        torch.manual_seed(seed)
+        models[name] = SoundLocaliser.from_preset("laptop").eval()
+    return models, widgets.equivariance(models, load_scenes("val", 2))
 
 
 def pixels(panel):
     return np.array(Image.open(io.BytesIO(panel.view.png)))
 
 
-def test_without_a_transform_the_two_maps_of_the_panel_agree(panel):
+def test_without_a_transform_the_two_maps_of_each_model_agree(panel):
     _, box = panel
-    shown, side, gap = pixels(box), transform.SIDE, 8
-    map_1, map_2 = (
-        shown[-side:, k * (side + gap) : k * (side + gap) + side] for k in (2, 3)
-    )
-    assert box.loss < 1e-10
-    assert np.abs(map_1.astype(int) - map_2).max() <= 1
+    shown, side, line = pixels(box), transform.SIDE, transform.LINE
+    assert shown.shape[1] == 3 * side + 2 * transform.GAP
+    for k in range(3):  # the image too is as it was
+        x = k * (side + transform.GAP)
+        upper, lower = (
+            shown[y : y + side, x : x + side].astype(int)
+            for y in (2 * line, 3 * line + side)
+        )
+        assert np.abs(upper - lower).max() <= 1
+        assert upper.std() > 10
+    assert [answer.name for answer in box.answers] == list(NAMES)
+    assert all(answer.loss < 1e-10 for answer in box.answers)
     assert "0% of the cells are out of frame" in box.status.value
 
 
 def test_the_panel_shows_what_its_sliders_say(panel):
-    model, box = panel
+    models, box = panel
     clips = load_scenes("val", 2)
     settings = {"scene": 1, "angle": 30, "scale": 0.8, "flip": True}
     before = pixels(box)
@@ -426,20 +437,25 @@ def test_the_panel_shows_what_its_sliders_say(panel):
         box.controls[name].value = value
     draw = theta(side=1 / 0.8, degrees=30, flip=-1)
     images = normalise(clips.images[1:])
-    with torch.no_grad():
-        a = model.embed_audio(spectrogram(clips.waves[1:]))
-        one, two = (
-            torch.einsum("bchw,bc->bhw", model.embed_image(x), a)
-            for x in (images, warp(images, draw))
-        )
-    assert box.loss == pytest.approx(naive_loss(one, two, draw), rel=1e-3)
-    assert f"{box.loss:.4f}" in box.status.value
+    for model, answer in zip(models.values(), box.answers, strict=True):
+        with torch.no_grad():
+            a = model.embed_audio(spectrogram(clips.waves[1:]))
+            one, two = (
+                torch.einsum("bchw,bc->bhw", model.embed_image(x), a)
+                for x in (images, warp(images, draw))
+            )
+        loss = naive_loss(one, two, draw)
+        assert answer.loss == pytest.approx(loss, rel=1e-3)
+        assert answer.error == pytest.approx(loss / one.var().item(), rel=2e-2)
+        said = f"L_geo {answer.loss:.4f}, e(T) {answer.error:.2f}"
+        assert said in box.view.alt and said in box.status.value
+    assert "two &amp; three" in box.status.value
     assert pixels(box).shape == before.shape and (pixels(box) != before).any()
 
 
-def test_the_panel_leaves_the_model_as_it_was(panel):
-    model, box = panel
-    model.train()
+def test_the_panel_leaves_the_models_as_they_were(panel):
+    models, box = panel
+    model = models["one"].train()
     statistics = {name: value.clone() for name, value in model.named_buffers()}
     box.controls["angle"].value = 12
     assert model.training

@@ -92,6 +92,24 @@ def comparison(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table.rename(columns={"T_geo": "e(T_geo)"})
 
 
+def three_models(rows: pd.DataFrame) -> pd.DataFrame:
+    """Some measures of models, a row each as `measured` gives them, to put side by side."""
+    columns = {
+        "L_geo": ("L_geo", 4),
+        "rotation 30°": ("e(30°)", 2),
+        "rotation 60°": ("e(60°)", 2),
+        "flip": ("e(flip)", 2),
+        "standard deviation": ("standard deviation", 3),
+        "AUC": ("AUC", 3),
+    }
+    return pd.DataFrame(
+        {
+            title: rows[name].map(f"{{:.{digits}f}}".format)
+            for name, (title, digits) in columns.items()
+        }
+    )
+
+
 def apart(
     one: pd.DataFrame, two: pd.DataFrame, names: Sequence[str]
 ) -> tuple[list[str], list[str]]:

@@ -104,6 +104,7 @@ def map_pairs(
     transformed = denormalise(augment.warp(images, theta))
     for k, (row, image) in enumerate(zip(axes, transformed)):
         both = torch.stack([targets[k], maps_2[k]])
+        both = both[:, inside[k]] if inside[k].any() else both
         span = {"low": both.min().item(), "high": both.max().item()}
         names = ("T(I)", "T(S¹): branch 1", "S²: branch 2") if k == 0 else [""] * 3
         show_image(row[0], image, names[0])
