@@ -24,6 +24,7 @@ from sslnb.teach.equivariance import (
     gain,
     localiser,
     measured,
+    three_models,
     transform,
     trial,
     verdict,
@@ -44,6 +45,20 @@ def test_the_table_holds_means_over_seeds_and_the_papers_rows_e_and_f():
     assert list(table["L_geo"]) == ["0.2000"] * 3
     assert list(table["paper: cIoU"]) == ["", "0.3766 (E)", "0.3863 (F)"]
     assert list(table["paper: AUC"]) == ["", "0.3937 (E)", "0.3965 (F)"]
+
+
+def test_models_stand_side_by_side_with_the_measures_that_tell_them_apart():
+    rows = {"rotation 30°": 0.256, "rotation 60°": 0.5, "flip": 1.0, "T_geo": 9.0}
+    rows |= {"L_geo": 0.00321, "standard deviation": 0.0149, "AUC": 0.25}
+    table = three_models(pd.DataFrame({"one": rows}).T)
+    assert table.loc["one"].to_dict() == {
+        "L_geo": "0.0032",
+        "e(30°)": "0.26",
+        "e(60°)": "0.50",
+        "e(flip)": "1.00",
+        "standard deviation": "0.015",
+        "AUC": "0.250",
+    }
 
 
 def test_measures_are_apart_where_no_seed_of_one_lies_among_the_others():
