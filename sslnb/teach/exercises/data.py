@@ -23,6 +23,22 @@ def _box(mask, last=1, size=224):
     return torch.tensor(edges) / size
 
 
+def _crop_inputs():
+    """A box in the middle of a wide frame, one at the edge of it, and a tall frame."""
+    middle, edge = torch.tensor([[0.4, 0.2, 0.7, 0.9], [0.1, 0.1, 0.5, 0.95]])
+    tall = torch.tensor([0.3, 0.05, 0.6, 0.7])
+    return [(middle, 640, 360), (edge, 640, 360), (tall, 360, 480)]
+
+
+def _after_crop(box, width, height, clipped=True, shifted=True, scaled=True):
+    """Where a box is in the middle square of its frame; mistakes leave out a step."""
+    extent = torch.tensor([width, height, width, height], dtype=torch.float32)
+    side = min(width, height)
+    corner = (extent - side) / 2 if shifted else 0 * extent
+    moved = (box * extent - corner) / (side if scaled else extent)
+    return moved.clamp(0, 1) if clipped else moved
+
+
 def _resolution(audio):
     return torch.tensor(
         [audio.sample_rate / audio.n_fft, audio.hop / audio.sample_rate]
@@ -115,6 +131,31 @@ EXERCISES = {
             ),
             "that is (x, y, width, height); give the right and lower edges": lambda mask: (
                 torch.cat([_box(mask)[:2], _box(mask)[2:] - _box(mask)[:2]])
+            ),
+        },
+    ),
+    "after_crop": Exercise(
+        _after_crop,
+        _crop_inputs,
+        {
+            "that is the box in the whole frame; the crop begins later and is smaller": lambda box, w, h: (
+                box.clone()
+            ),
+            "what is outside of the crop is gone: clip the edges to [0, 1]": lambda box, w, h: (
+                _after_crop(box, w, h, clipped=False)
+            ),
+            "the crop begins (width − side) / 2 from the left and (height − side) / 2 from the top": lambda box, w, h: (
+                _after_crop(box, w, h, shifted=False)
+            ),
+            "coordinates are fractions of the crop now: divide by its side": lambda box, w, h: (
+                _after_crop(box, w, h, scaled=False)
+            ),
+            "a frame may be taller than wide: the side is the smaller of the two": lambda box, w, h: (
+                torch.where(
+                    torch.tensor([True, False] * 2),
+                    ((box * w - (w - h) / 2) / h).clamp(0, 1),
+                    box,
+                )
             ),
         },
     ),
