@@ -62,7 +62,6 @@ def build(out: Path, live: bool = True) -> int:
     shutil.rmtree(out / "html", ignore_errors=True)
     status = sphinx(
         ["-b", "html", "-c", str(HERE), "-d", str(out / "doctrees"), "-E", "-q"]
-        + (["-t", "live"] if live else [])
         + ["-W", "--keep-going", str(out / "source"), str(out / "html")]
     )
     for left in (".buildinfo", "objects.inv"):

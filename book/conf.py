@@ -36,12 +36,6 @@ bibtex_cite_id = "cite-{key}"
 html_math_renderer = "mathml"
 numfig = False
 
-# Beside these notebooks, unless the pages of live/ are left out
-live = {
-    page: ["page-toc", "live"]
-    for page in ("notebooks/04_equivariance_loss", "notebooks/06_localisation")
-    if tags.has("live")  # noqa: F821 (Sphinx's)
-}
 html_theme = "sphinx_book_theme"
 html_title = "sslnb"
 html_logo = "_static/logo.svg"
@@ -58,7 +52,11 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "show_toc_level": 2,
     "toc_title": "On this page",
-    "secondary_sidebar_items": {"**": ["page-toc"]} | live,
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "notebooks/04_equivariance_loss": ["page-toc", "live"],
+        "notebooks/06_localisation": ["page-toc", "live"],
+    },
     "logo": {"text": "sslnb", "alt_text": ""},
     "search_bar_text": "Search the book",
     "pygments_light_style": "a11y-high-contrast-light",

@@ -89,11 +89,12 @@ def term_of(text: str, terms: Iterable[str]) -> str:
     return next(known[form] for form in (text, text[:-1], text[:-2]) if form in known)
 
 
-def prose(tree: nodes.Element) -> Iterator[nodes.Text]:
-    """The texts of a page that a person wrote, apart from headings and links."""
+def prose(tree: nodes.Element, links: bool = False) -> Iterator[nodes.Text]:
+    """The texts of a page that a person wrote, apart from headings; also in links?"""
+    stop = tuple(kind for kind in NOT_PROSE if not links or kind != nodes.reference)
     for text in list(tree.findall(nodes.Text)):
         above = text.parent
-        while above is not None and not isinstance(above, NOT_PROSE):
+        while above is not None and not isinstance(above, stop):
             if "cell_output" in above.get("classes", ()):
                 break
             above = above.parent
@@ -343,15 +344,14 @@ class Links(SphinxPostTransform):
         """Say under each term of the glossary in which notebooks it occurs."""
         terms, pages = self.terms(), {}
         for page in self.notebooks():
-            text = "\n".join(t.astext() for t in prose(self.env.get_doctree(page)))
+            texts = prose(self.env.get_doctree(page), links=True)
+            text = "\n".join(part.astext() for part in texts)
             for anchor in {terms[term] for _, _, term in uses(text, terms)}:
                 pages.setdefault(anchor, []).append(page)
         for item in self.document.findall(nodes.definition_list_item):
             anchor = item.next_node(nodes.term)["ids"][0]
-            if anchor not in pages:
-                logger.warning("no notebook uses this term: %s", anchor)
-                continue
-            item.next_node(nodes.definition).append(self.pages(pages[anchor]))
+            if anchor in pages:
+                item.next_node(nodes.definition).append(self.pages(pages[anchor]))
 
     def where_works_are_cited(self) -> None:
         """Say under each work in which notebooks it is cited."""

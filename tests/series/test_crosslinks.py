@@ -79,6 +79,16 @@ def test_every_work_that_a_notebook_links_is_in_the_bibliography():
     assert {a: n for a, n in cited.items() if a not in works} == {}
 
 
+def test_every_term_of_the_glossary_occurs_in_a_notebook():
+    text = (ROOT / "book" / "glossary.md").read_text("utf-8")
+    body = text.split("```{glossary}\n")[1].split("\n```")[0]
+    entries = re.findall(r"^((?:\S.*\n)+)(?:  .*\n?)+", body, re.MULTILINE)
+    said = "\n".join(map(markdown, NOTEBOOKS))
+    assert len(entries) > 30
+    for names in (entry.splitlines() for entry in entries):
+        assert list(crosslinks.uses(said, names)), f"no notebook uses {names}"
+
+
 def test_every_equation_that_prose_mentions_stands_in_a_notebook():
     texts = {path.name: markdown(path) for path in NOTEBOOKS}
     there = {
