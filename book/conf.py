@@ -54,8 +54,8 @@ html_theme_options = {
     "toc_title": "On this page",
     "secondary_sidebar_items": {
         "**": ["page-toc"],
-        "notebooks/04_equivariance_loss": ["page-toc", "live"],
-        "notebooks/06_localisation": ["page-toc", "live"],
+        "notebooks/04_equivariance_loss": ["live", "page-toc"],
+        "notebooks/06_localisation": ["live", "page-toc"],
     },
     "logo": {"text": "sslnb", "alt_text": ""},
     "search_bar_text": "Search the book",
