@@ -107,6 +107,18 @@ def skewness(occurred: Tensor) -> float:
     return (gap.pow(3).mean() / spread**3).item() if spread else 0.0
 
 
+def precision(
+    similarity: Tensor, right: Tensor, leave_out: Tensor, k: int = 5
+) -> Tensor:
+    """P@K of each query in per cent, (Q,), by what is `right`, (Q, G) of bool.
+
+    similarity, leave_out (Q, G), as in `hits`.
+    """
+    kept = similarity.masked_fill(leave_out, -torch.inf)
+    best = kept.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return 100 * right.gather(1, best).double().mean(1)
+
+
 def to_find(
     query: np.ndarray, gallery: np.ndarray, leave_out: Tensor
 ) -> tuple[Tensor, list[tuple[int, int]]]:

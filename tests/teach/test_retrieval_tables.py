@@ -9,7 +9,7 @@ import torch
 
 from sslnb.data import soundstamps
 from sslnb.retrieve import retrieval_scores
-from sslnb.teach import retrieval
+from sslnb.teach import plot, retrieval
 
 
 def a_case(queries=12, gallery=15, classes=3, seed=0):
@@ -125,3 +125,32 @@ def test_a_copy_is_the_nearest_and_of_the_same_source():
     same = torch.from_numpy(sources[:, None] == sources)
     assert retrieval.a_copy(similarity, same, labels) == (1, 2, 3)
     assert retrieval.a_copy(similarity, same, np.array(list("aaaa")))[0] == 0
+
+
+def test_precision_is_in_per_cent_of_the_first_that_are_not_left_out():
+    similarity, query, gallery, leave_out = case = a_case()
+    right = torch.from_numpy(query[:, None] == gallery)
+    found = retrieval.precision(similarity, right, leave_out, 4)
+    expected = [100 * np.mean(x[:4]) for x in lists_of(*case)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_the_figure_of_hubs_names_the_image_that_is_in_most_lists():
+    scenes = {s: soundstamps.compose_many(s, 0, 6, 16) for s in ("test", "open")}
+    often = {
+        (model, split): torch.tensor([0, 1, 2, 9, 8, 10])
+        for model in ("untrained", "trained")
+        for split in scenes
+    }
+    often["trained", "open"] = torch.tensor([25, 1, 1, 1, 1, 1])
+    curves, *panels = plot.hubs(often, scenes).axes
+    titles = [ax.get_title() for ax in panels]
+    assert titles == [
+        "test, trained:\nin 10 of 6 lists",
+        "open, trained:\nin 25 of 6 lists",
+    ]
+    for ax, split, most in zip(panels, scenes, (5, 0)):
+        shown = np.asarray(ax.images[0].get_array())
+        assert np.array_equal(shown, scenes[split][most].image)
+    drawn = [line.get_ydata() for line in curves.lines[:4]]
+    assert all((np.diff(values) <= 0).all() for values in drawn)

@@ -123,6 +123,7 @@ from sslnb.teach.plot.invariance import (
     views_and_maps,
 )
 from sslnb.teach.plot.retrieval import (
+    hubs,
     longer_lists,
     modality_gap,
     neighbours,

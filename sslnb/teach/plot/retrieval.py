@@ -1,6 +1,6 @@
 """Figures of notebook 07: ranked lists, chance and the modality gap."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,7 @@ from torch import Tensor
 from sslnb.data.media import AudioConfig
 from sslnb.data.soundstamps import Scene
 from sslnb.teach.plot.base import (
+    BLACK,
     BLUE,
     GREEN,
     ORANGE,
@@ -115,6 +116,44 @@ def longer_lists(ks: Sequence[int], curves: dict[str, dict[str, np.ndarray]]) ->
     handles, labels = axes[0].get_legend_handles_labels()
     place: Any = "outside center right"  # matplotlib's types do not know it
     figure.legend(handles, labels, fontsize=8, loc=place)
+    return figure
+
+
+def hubs(
+    often: Mapping[tuple[str, str], Tensor], scenes: Mapping[str, Sequence[Scene]]
+) -> Figure:
+    """In how many lists each image is, and the image that is in most of them.
+
+    often: {(model, split): (N,)}; scenes: the N clips of each split. The images are those
+    of "trained".
+    """
+    figure = plt.figure(figsize=(10.5, 3.1))
+    curves, *panels = figure.subplots(
+        1, 1 + len(scenes), width_ratios=(1.9, *(1 for _ in scenes))
+    )
+    for (model, split), counts in often.items():
+        style = "-" if model == "trained" else ":"
+        color = PALETTE[list(scenes).index(split)]
+        values = np.sort(counts.numpy())[::-1]
+        numbers = np.arange(1, len(values) + 1)
+        label = split if model == "trained" else None
+        curves.plot(numbers, values, style, color=color, lw=2, label=label)
+    curves.plot([], [], ":", color=BLACK, lw=2, label="untrained")
+    mean = float(next(iter(often.values())).double().mean())
+    curves.axhline(mean, color="0.6", lw=1, label="the mean")
+    curves.set(
+        title="lists that hold an image",
+        xlabel="images, the most frequent first",
+        ylabel="lists",
+        xscale="log",
+        yscale="log",
+    )
+    curves.legend(fontsize=8, loc="lower left", handlelength=1.2, frameon=False)
+    for ax, (split, clips) in zip(panels, scenes.items()):
+        counts = often["trained", split]
+        most = int(counts.argmax())
+        show_image(ax, clips[most].image)
+        ax.set_title(f"{split}, trained:\nin {counts[most]} of {len(clips)} lists")
     return figure
 
 
