@@ -71,7 +71,6 @@ from sslnb.teach.plot.equivariance import (
     collapse,
     denormalise,
     error_sweeps,
-    gradient_steps,
     map_pairs,
     over_setting,
     receptive_fields,

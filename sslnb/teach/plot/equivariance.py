@@ -126,28 +126,6 @@ def veil(image: Tensor, cells: Tensor, color: str = ORANGE) -> Tensor:
     return image * (1 - mask) + torch.tensor(to_rgba(color)[:3])[:, None, None] * mask
 
 
-def gradient_steps(
-    images: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    titles: Sequence[str] = ("change of S¹", "change of S²"),
-) -> Figure:
-    """How a step against the gradients (h, w) changes maps, over their images."""
-    figure, axes = plt.subplots(1, len(images), figsize=(7.5, 3.6))
-    limit = max(gradient.abs().max().item() for gradient in gradients)
-    for ax, image, gradient, title in zip(axes, images, gradients, titles):
-        show_image(ax, image, title)
-        change = ax.imshow(
-            (-gradient / limit).numpy(),
-            extent=(0, 1, 1, 0),
-            vmin=-1,
-            vmax=1,
-            cmap=SIGNED,
-            alpha=0.75,
-        )
-    figure.colorbar(change, ax=axes, label="lowered … raised (1: most)")
-    return figure
-
-
 def collapse(
     deviations: Mapping[str, Sequence[float]],
     images: Tensor,
