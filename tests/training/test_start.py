@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from sslnb import localise
 from sslnb.cli import main
 from sslnb.data import load_scenes
 from sslnb.files import CHECKPOINT, HALF
 from sslnb.model import SoundLocaliser
+from sslnb.teach.exercises import EXERCISES
 from sslnb.training.checkpoint import last_model, load_state, states
 from sslnb.training.loop import train
 from sslnb.training.recipe import VAL_CLIPS, TrainConfig
-from sslnb.training.state import TrainState
+from sslnb.training.state import TrainState, ema_update
 
 CPU = torch.device("cpu")
 TINY = TrainConfig(epochs=2, batch=8, precision="fp32", curriculum=0.0)
@@ -110,6 +112,29 @@ def test_the_command_line_starts_with_weights(tmp_path, capsys):
     out = tmp_path / "run"
     assert not main(["train", "--out", str(out), "--start", str(HALF), *small])
     assert card(out)["start"] == "half"
+
+
+# --- averages, as the exercise has them ---------------------------------------
+
+
+@pytest.mark.parametrize("decay", [0.7, 0.998])
+def test_the_exercise_of_averages_is_adams_mean_and_the_loops_ema(decay):
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.randn(40, 3, generator=generator).double()
+    adam, loop = EXERCISES["averages"].truth(steps, decay)
+
+    layer = torch.nn.Linear(3, 1, bias=False).double()
+    ema = AveragedModel(layer, multi_avg_fn=ema_update(decay))
+    weight = torch.nn.Parameter(torch.zeros(3).double())
+    optimizer = torch.optim.Adam([weight], betas=(decay, 0.999))
+    for value in steps:
+        layer.weight.data.copy_(value)
+        ema.update_parameters(layer)
+        weight.grad = value.clone()
+        optimizer.step()
+    assert torch.allclose(ema.module.weight[0], loop)
+    mean = optimizer.state[weight]["exp_avg"] / (1 - decay**40)
+    assert torch.allclose(mean, adam)
 
 
 # --- the last model of a run --------------------------------------------------

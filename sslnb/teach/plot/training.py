@@ -207,14 +207,17 @@ def heatmap_columns(
     """Heatmaps of the same images by several models: a column each, a cross at the maximum.
 
     images (N, 3, S, S), a row each; maps: {model: (N, h, w)}; boxes: of each image, or
-    None; titles: of the images.
+    None; titles: of the images. One colour scale, of all the maps.
     """
     figure, axes = grid(len(images) * len(maps), columns=len(maps), size=1.65)
+    low = min(float(responses.min()) for responses in maps.values())
+    high = max(float(responses.max()) for responses in maps.values())
     for k, image in enumerate(images):
         row = axes[k * len(maps) : (k + 1) * len(maps)]
         for ax, (name, responses) in zip(row, maps.items()):
             title = "" if k else name
-            heat = show_heatmap(ax, image, responses[k], title, boxes[k] or ())
+            at = (title, boxes[k] or (), low, high)
+            heat = show_heatmap(ax, image, responses[k], *at)
             _cross(ax, responses[k])
         row[0].set_ylabel(titles[k])
     figure.colorbar(heat, ax=list(axes), label="cosine", shrink=0.5)
