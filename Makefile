@@ -2,6 +2,7 @@
 # make test     every check
 # make check    what a commit must pass: ruff, mypy, import-linter, the notebooks' linter; under a minute
 # make lab      JupyterLab on the notebooks
+# make demo     the widgets of the notebooks as pages, without Jupyter
 # make book     the series as a site: runs/book/html/index.html, half a minute
 # make doctor   what this machine has, and what to do about what is missing
 # make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
@@ -34,7 +35,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test check lab book doctor install store bench experiments lock clean
+.PHONY: run test check lab demo book doctor install store bench experiments lock clean
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
@@ -56,6 +57,9 @@ test: check
 
 lab: $(STAMP)
 	@$(SSLNB) lab $(ARGS)
+
+demo: $(STAMP)
+	@$(SSLNB) demo $(ARGS)
 
 # The site of the series, from the stored outputs
 book: $(STAMP)

@@ -32,6 +32,10 @@ ROWS = {
         CPU,
     ),
     "packed_per_second": ("clips packed a second, two processes", CPU),
+    "widget_milliseconds": (
+        "a move of a widget, answered: milliseconds, of the slowest control",
+        CPU,
+    ),
     "score_seconds": ("5,158 clips scored with all intervals, seconds", CPU),
     "fp32_ratio": (
         "training step at the paper's shapes, fp32: times as fast as the "

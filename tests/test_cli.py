@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "run",
     "lab",
+    "demo",
     "handouts",
     "slides",
     "lint",

@@ -108,6 +108,23 @@ def lab(*options: Rest):
     )
 
 
+def demo(*options: Rest, port: int = 8866, open: Flag = False):
+    """The widgets of the notebooks as pages, without Jupyter, until Ctrl-C.
+
+    Only this machine can reach them. Needs the extra `demo`, which `make` installs.
+
+    Args:
+        options: of Voilà, --preheat_kernel=True --pool_size=6 for a class, for example
+        port: where the pages are
+        open: open them in a browser
+    """
+    from sslnb.series.demo import ADDRESS, served
+
+    with served(port, open, options) as server:
+        say(f"The widgets are at http://{ADDRESS}:{port}; Ctrl-C ends this")
+        return server.wait()
+
+
 def handouts(
     *notebooks: str,
     out: Annotated[Path, default("runs/handouts, in the clone")] = RUNS / "handouts",
@@ -232,4 +249,4 @@ def bench(name: Benchmark = "all", /, *options: Rest):
     return 0
 
 
-COMMANDS = (run, lab, handouts, slides, lint, doctor, bench, figures)
+COMMANDS = (run, lab, demo, handouts, slides, lint, doctor, bench, figures)

@@ -266,7 +266,10 @@ def test_a_command_killed_with_all_its_processes_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_processes_end_with_the_command(how, folder):
+def test_the_processes_end_with_the_command(how, folder, tiny):
+    # so many epochs that no run is done before the signal comes
+    long = tiny.read_text(encoding="utf-8").replace("epochs = 3", "epochs = 1000")
+    tiny.write_text(long, encoding="utf-8")
     process = command(folder, "both", "--jobs", "2")
     in_the_middle(folder, process)
     several = processes_of(process)

@@ -17,7 +17,7 @@ from sslnb import localise
 from sslnb.data.clips import Clips
 from sslnb.teach import plot
 from sslnb.teach.plot.training import PANELS
-from sslnb.teach.widgets.base import Picture
+from sslnb.teach.widgets.base import Picture, Status, row
 
 BILINEAR = Image.Resampling.BILINEAR
 SIDE = 320  # pixels a side of the map
@@ -106,7 +106,7 @@ def epochs(
             description="scene",
         ),
     }
-    view, status = Picture(), ipywidgets.HTML()
+    view, status = Picture(), Status()
 
     def render(_=None):
         n, epoch = controls["scene"].value, controls["epoch"].value
@@ -130,11 +130,11 @@ def epochs(
                     said[-1] += f" (centre prior {bound:.2f})"
         text = "; ".join(said) + "."
         view.show(plot.png(canvas), text)
-        status.value = text
+        status.say(text)
 
     for control in controls.values():
         control.observe(render, "value")
     render()
-    box = ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), view, status])
+    box = ipywidgets.VBox([row(*controls.values()), view, status])
     box.controls, box.view, box.status = controls, view, status
     return box

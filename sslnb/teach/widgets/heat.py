@@ -242,7 +242,7 @@ def heatmaps(model: SoundLocaliser, clips: Clips) -> ipywidgets.VBox:
             lines = [
                 f"{cosines}; {place}",
                 f"{size}; <b>cIoU {box.ciou:.3f}</b>, {verdict}; oracle upper bound "
-                f"{best:.3f}",
+                f"of half the image {best:.3f}",
             ]
         view.show(
             heat_panels(image.image, p, image.boxes, quantile, show),
