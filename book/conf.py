@@ -45,6 +45,7 @@ html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
 templates_path = ["_templates"]
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {

@@ -217,7 +217,7 @@ def watch(page, served):
 def test_every_page_opens_without_an_error_and_fits_a_phone(pages, served, page):
     wrong = watch(page, served)
     for path in sorted(pages):
-        if path in ("genindex.html", "search.html"):
+        if path == "search.html":
             continue
         page.set_viewport_size({"width": 1300, "height": 900})
         page.goto(f"{served}/{path}", wait_until="load")
