@@ -3,7 +3,7 @@
 
 import { enlarge } from "./geometry.js";
 
-const FINE = 144; // pixels a side to which maps are interpolated before they are drawn
+const FINE = 96; // pixels a side to which maps are interpolated before they are drawn
 export const OVERLAY = 0.6; // opacity of a map over its image, as in the figures
 
 /** Lowest and highest of some maps, and where the highest of the first is. */
@@ -16,11 +16,8 @@ export function extremes(map) {
   return { low, high, peak };
 }
 
-/**
- * A map (h, w) as a canvas. low, high: the ends of the colours, which come as [R, G, B].
- * inside: cells that are not in it stay transparent, with hard edges.
- */
-export function paint(map, [height, width], colours, low, high, inside) {
+/** A map (h, w) as a canvas; low, high: the ends of the colours, which are [R, G, B]. */
+export function paint(map, [height, width], colours, low, high) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = FINE;
   const context = canvas.getContext("2d");
@@ -28,14 +25,10 @@ export function paint(map, [height, width], colours, low, high, inside) {
   const fine = enlarge(map, height, width, FINE);
   const table = packed(colours), step = (table.length - 1) / Math.max(high - low, 1e-6);
   const words = new Uint32Array(pixels.data.buffer);
-  for (let row = 0, k = 0; row < FINE; row++) {
-    const cells = Math.floor((row * height) / FINE) * width;
-    for (let column = 0; column < FINE; column++, k++) {
-      if (inside && !inside[cells + Math.floor((column * width) / FINE)]) continue;
-      const level = Math.round((fine[k] - low) * step);
-      words[k] = table[Math.min(Math.max(level, 0), table.length - 1)];
-    }
-  }
+  fine.forEach((x, k) => {
+    const level = Math.round((x - low) * step);
+    words[k] = table[Math.min(Math.max(level, 0), table.length - 1)];
+  });
   context.putImageData(pixels, 0, 0);
   return canvas;
 }
@@ -51,6 +44,20 @@ function packed(colours) {
   return tables.get(colours);
 }
 
+/** Fill the cells that are not `inside` with the dark colour of an empty canvas. */
+export function darken(context, inside, [height, width]) {
+  const { canvas } = context;
+  context.fillStyle = getComputedStyle(canvas).backgroundColor;
+  inside.forEach((counts, k) => {
+    if (counts) return;
+    const [left, right] = [k % width, (k % width) + 1].map((n) =>
+      Math.round((n * canvas.width) / width));
+    const [top, bottom] = [Math.floor(k / width), Math.floor(k / width) + 1].map((n) =>
+      Math.round((n * canvas.height) / height));
+    context.fillRect(left, top, right - left, bottom - top);
+  });
+}
+
 /** Draw an image, squashed to the square of a context, under T: what `warp` computes. */
 export function drawWarped(context, picture, theta, [red, green, blue]) {
   const side = context.canvas.width, [a, b, x, c, d, y] = theta;
@@ -63,15 +70,14 @@ export function drawWarped(context, picture, theta, [red, green, blue]) {
   context.save();
   context.setTransform(
     inverse[0], inverse[2], inverse[1], inverse[3], move(0, 1), move(2, 3));
-  context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, side, side);
   context.restore();
 }
 
-/** Size a canvas for a ratio of width to height, at the screen's own resolution. */
-export function resize(canvas, ratio = 1) {
+/** Size a canvas for a ratio of width to height, at the screen's resolution or `most`. */
+export function resize(canvas, ratio = 1, most = 1200) {
   const sharp = Math.min(window.devicePixelRatio || 1, 2);
-  const width = Math.max(1, Math.round(canvas.clientWidth * sharp));
+  const width = Math.max(1, Math.min(Math.round(canvas.clientWidth * sharp), most));
   const height = Math.max(1, Math.round(width / ratio));
   if (canvas.width !== width || canvas.height !== height) {
     Object.assign(canvas, { width, height });

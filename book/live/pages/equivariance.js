@@ -1,11 +1,14 @@
 // The page of equivariance: an image is rotated by hand, and its map should follow.
 
-import { bar, drawWarped, extremes, OVERLAY, paint, resize, ring } from "./draw.js";
+import {
+  bar, darken, drawWarped, extremes, OVERLAY, paint, resize, ring,
+} from "./draw.js";
 import { affine, equivarianceError, inFrame, warp } from "./geometry.js";
 import {
   $, attempt, Choices, measureSpeed, open, openImage, openSound, ownImage, takeFiles,
 } from "./page.js";
 
+const PANEL = 400; // pixels a side of a map, at most
 const RANGE = { low: 0.5, high: 2 }; // of the scale
 
 async function start() {
@@ -61,38 +64,24 @@ async function start() {
   function draw() {
     const { expected, found, inside, error } = shown;
     const { low, high, peak } = extremes(map);
-    const lay = (name, base, values, scale, from, to, cellsIn) => {
-      const view = $(name), context = resize(view);
+    const lay = (name, base, values, scale, from, to) => {
+      const context = resize($(name), 1, PANEL), { width, height } = context.canvas;
+      if (base) context.drawImage(base, 0, 0, width, height);
+      context.globalAlpha = base ? OVERLAY : 1;
+      context.drawImage(paint(values, cells, scale, from, to), 0, 0, width, height);
       context.globalAlpha = 1;
-      context.fillStyle = getComputedStyle(view).backgroundColor;
-      context.fillRect(0, 0, view.width, view.height);
-      const heat = paint(values, cells, scale, from, to, cellsIn);
-      if (base) {
-        const both = document.createElement("canvas");
-        Object.assign(both, { width: view.width, height: view.height });
-        const mixed = both.getContext("2d");
-        const all = [0, 0, view.width, view.height];
-        mixed.drawImage(heat, ...all); // the image, only where there are cells
-        mixed.globalCompositeOperation = "source-in";
-        mixed.drawImage(base, ...all);
-        mixed.globalCompositeOperation = "source-over";
-        mixed.globalAlpha = OVERLAY;
-        mixed.drawImage(heat, ...all);
-        context.drawImage(both, 0, 0);
-      } else {
-        context.drawImage(heat, 0, 0, view.width, view.height);
-      }
       return context;
     };
     ring(lay("before", image.canvas, map, colours.map, low, high), peak, cells);
     for (const [name, values] of [["expected", expected], ["found", found]]) {
-      const context = lay(name, $("stage"), values, colours.map, low, high, inside);
+      const context = lay(name, $("stage"), values, colours.map, low, high);
+      darken(context, inside, cells);
       const within = values.map((x, k) => (inside[k] ? x : -Infinity));
       if (inside.includes(1)) ring(context, extremes(within).peak, cells);
     }
     const difference = found.map((x, k) => (inside[k] ? x - expected[k] : 0));
     const half = Math.max((high - low) / 2, 1e-6);
-    lay("difference", null, difference, colours.signed, -half, half, inside);
+    darken(lay("difference", null, difference, colours.signed, -half, half), inside, cells);
 
     const digits = (x) => x.toFixed(2);
     $("low").textContent = digits(low);
@@ -100,10 +89,11 @@ async function start() {
     $("signed-low").textContent = `−${digits(half)}`;
     $("signed-high").textContent = `+${digits(half)}`;
     const out = 1 - inside.reduce((sum, x) => sum + x, 0) / inside.length;
-    $("error-number").textContent = Number.isNaN(error) ? "e: –" : `e = ${digits(error)}`;
+    const number = Number.isNaN(error) ? "e: –" : `e = ${digits(error)}`;
+    $("error-number").textContent = $("error-beside").textContent = number;
     settle(() => {
       $("status").textContent = `${describe()}: ${verdict(error)} ` +
-        `${Math.round(100 * out)} % of the cells are out of frame.`;
+        `${Math.round(100 * out)}\u00a0% of the cells are out of frame.`;
     });
     Object.assign($("stage"), { shown: { ...shown, map } }); // for tests
   }

@@ -17,8 +17,9 @@ const HEAVIEST = 100e6; // bytes of a file: a sound is held in memory, uncompres
  *
  * What differs from `load_image` in Python: the browser decodes, obeying colour profiles,
  * which Pillow ignores; images of more than 1024 pixels pass through that size; and
- * Pillow rounds to whole numbers. As there, transparency is laid on white, a camera's
- * rotation tag is obeyed, and the image is squashed to a square.
+ * Pillow rounds to whole numbers. Like `model.fit`, it is bilinear whatever the model was
+ * trained on. As in Python, transparency is laid on white, a camera's rotation tag is
+ * obeyed, and the image is squashed to a square.
  */
 export async function readImage(file, size) {
   const picture = new Image();
