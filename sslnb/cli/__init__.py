@@ -5,7 +5,7 @@
     localise  06  maps, score, video
     retrieve  07  retrieve
     export        export
-    series        run, lab, handouts, lint, doctor, bench, figures
+    series        run, lab, demo, handouts, slides, lint, doctor, bench, figures
     options       the options that mean the same everywhere
     errors        errors in one line
 

@@ -1,4 +1,4 @@
-"""The notebooks as a series, the check of this machine, and the benchmarks."""
+"""The notebooks as a series and for a class, the check of this machine, benchmarks."""
 
 import os
 import subprocess
