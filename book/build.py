@@ -1,12 +1,12 @@
 """Build the site of the series from the stored outputs: `make book`, which runs this.
 
     python book/build.py                     # into runs/book
-    python book/build.py OUT --no-live       # into OUT, without the pages of live/
+    python book/build.py OUT --no-live       # into OUT; links to live/ lead nowhere
 
-No notebook is executed. OUT/source mirrors the repository, so that
-a link between notebooks, or from the README, leads to the same place on GitHub and in
-the book; OUT/html is the site, and its links are relative: it works from any folder of
-any server. Any warning of Sphinx fails the build.
+No notebook is executed. OUT/source mirrors the repository, so that a link between
+notebooks, or from the README, leads to the same place on GitHub and in the book;
+OUT/html is the site, and its links are relative: it works from any folder of any
+server. Any warning of Sphinx fails the build.
 """
 
 import argparse
@@ -67,8 +67,16 @@ def build(out: Path, live: bool = True) -> int:
     for left in (".buildinfo", "objects.inv"):
         (out / "html" / left).unlink(missing_ok=True)
     if status == 0 and live:
-        command = [sys.executable, str(LIVE), str(out / "html" / "live")]
-        status = subprocess.run([*command, "--home", "../index.html"]).returncode
+        command = [
+            sys.executable,
+            LIVE,
+            out / "html" / "live",
+            "--home",
+            "../index.html",
+        ]
+        status = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+        if status:
+            print("The book without these pages: make book ARGS=--no-live")
     return status
 
 
