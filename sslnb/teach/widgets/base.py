@@ -16,8 +16,11 @@ What remains, since only code in the browser could change it: the handle itself 
 without a name, after its field; and a status is a live region that is replaced with its
 text, which some screen readers do not announce (then it is read as any other text).
 
-By keyboard: Tab goes from control to control, arrows move a slider or its field by one
-step, Page Up and Page Down a slider by more, Home and End to its ends.
+By keyboard: Tab goes from control to control; arrow keys move a number field by one step;
+Space opens a list, then arrow keys and Enter choose. The notebook itself takes arrow keys
+elsewhere, to go from cell to cell: from a list that is not open, and in Notebook 7 also
+from the handle of a slider, which in JupyterLab moves by a step, by more with Page Up and
+Page Down, and to its ends with Home and End. Number fields keep them in both.
 """
 
 import base64
