@@ -128,6 +128,17 @@ def test_a_scene_does_not_depend_on_what_was_composed_before():
     assert forward == backward[::-1]
 
 
+def test_a_progress_bar_knows_how_many_scenes_there_are():
+    counts = []
+
+    def bar(scenes):
+        counts.append(len(scenes))
+        return scenes
+
+    assert len(soundstamps.compose_many("val", 0, 5, 16, progress=bar)) == 5
+    assert counts == [5]
+
+
 def test_composing_on_two_threads_changes_nothing_and_keeps_the_order():
     scenes = soundstamps.compose_many("unseen", 2, 6, 32, start=4)
     for index, scene in enumerate(scenes, start=4):

@@ -738,6 +738,11 @@ def test_figures_of_the_experiments_show_every_row_and_set():
     assert {line.get_color() for line in drawn} >= {plot.RED}
     plt.close(figure)
 
+    figure = plot.differences(found, ("AUC", "e_app", "AUC"), columns=2)
+    assert [ax.get_subplotspec().rowspan.start for ax in figure.axes] == [0, 0, 1]
+    assert all(ax.yaxis_inverted() for ax in figure.axes)
+    plt.close(figure)
+
     figure = plot.levels(found, ("AUC", "e_app"), found)
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
         "one",
@@ -756,11 +761,12 @@ def test_figures_of_the_experiments_show_every_row_and_set():
     assert np.array_equal(figure.axes[0].lines[-1].get_ydata(), x + 1)  # the mean
     plt.close(figure)
 
-    maps = {"ours": np.random.default_rng(0).random((2, 12, 12))}
+    maps = {"attention, triplet loss": np.random.default_rng(0).random((2, 12, 12))}
     images = torch.zeros(2, 3, 96, 96)
     boxes = [((0.1, 0.1, 0.5, 0.5),)] * 2
     figure = plot.qualitative(images, boxes, maps, ["first", "second"])
     assert len(figure.axes) == 4 and all(ax.patches for ax in figure.axes)
+    assert max(len(line) for line in figure.axes[1].get_title().split("\n")) <= 15
     plt.close(figure)
 
     figure = plot.activations({"ours": {"own": x, "silence": x - 1}})
