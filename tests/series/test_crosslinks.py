@@ -77,6 +77,8 @@ def test_every_work_that_a_notebook_links_is_in_the_bibliography():
         for address in WORK.findall(markdown(path)):
             cited.setdefault(address, path.name)
     assert {a: n for a, n in cited.items() if a not in works} == {}
+    unused = set(works.values()) - {works[a] for a in cited}
+    assert unused <= {"liu2022"}, "nobody cites these"  # the paper itself: the README
 
 
 def test_every_term_of_the_glossary_occurs_in_a_notebook():
