@@ -132,6 +132,8 @@ def test_peaks_are_judged_epoch_by_epoch_as_in_the_pointing_game(clips, response
     assert found.shape == (4, 3) and found[:, 0].tolist() == [False, False, True, True]
     truth = localise.truth_of(clips)
     assert torch.equal(found[3], localise.peak_hit(responses[3], truth))
+    larger = torch.nn.functional.interpolate(responses[3][None], scale_factor=2)[0]
+    assert in_the_box(clips, [responses[0], larger])[1, 0]
     unknown = replace(clips, boxes=[*clips.boxes[:2], None])
     assert in_the_box(unknown, responses) is None
 

@@ -3,7 +3,7 @@
 >>> epochs(four, torch.stack(learned), history, free)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -24,10 +24,11 @@ SIDE = 320  # pixels a side of the map
 MARK = 7  # pixels: radius of the mark on a curve
 
 
-def in_the_box(clips: Clips, responses: Tensor) -> Tensor | None:
-    """Which maps (E, N, h, w) of N clips peak in a box of theirs: (E, N) of bool.
+def in_the_box(clips: Clips, responses: Iterable[Tensor]) -> Tensor | None:
+    """Which maps of N clips peak in a box of theirs, E times (N, h, w): (E, N) of bool.
 
-    None where the boxes of a clip are not known.
+    Maps of different models may differ in size. None where the boxes of a clip are not
+    known.
     """
     if any(boxes is None for boxes in clips.boxes):
         return None
