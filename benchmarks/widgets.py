@@ -9,12 +9,15 @@ it. Two minutes, most of them for the training of notebook 05.
 
 import argparse
 import ast
+import io
+from contextlib import redirect_stdout
 from itertools import cycle, islice
 from statistics import median
 from time import perf_counter
 
 import ipywidgets
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from benchmarks.ledger import record
 from sslnb.series.demo import questions
@@ -24,20 +27,19 @@ MOVES = 20
 
 
 def built(excerpt):
-    """The box that the widget's cell returns."""
-    namespace = {}
-    exec(excerpt.setup, namespace)
-    torch.set_num_threads(1)  # the notebooks set two
-    cell = ast.parse(excerpt.cell)
-    exec(compile(cell, "cell", "exec"), namespace)
-    call = next(
-        node
-        for node in ast.walk(cell)
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "attr", None) == excerpt.widget
-    )
-    made = [v for v in namespace.values() if isinstance(v, ipywidgets.Box)]
-    return made[0] if made else eval(ast.unparse(call), namespace)
+    """The box that the widget's cell makes."""
+    InteractiveShell.instance()  # for displays that are updated
+    namespace, cell = {}, ast.parse(excerpt.cell)
+    with redirect_stdout(io.StringIO()):
+        exec(excerpt.setup, namespace)
+        torch.set_num_threads(1)  # the notebooks set two
+        exec(compile(cell, "cell", "exec"), namespace)
+        boxes = [v for v in namespace.values() if isinstance(v, ipywidgets.Box)]
+        for node in () if boxes else ast.walk(cell):  # not kept, but displayed
+            called = isinstance(node, ast.Call) and getattr(node.func, "attr", None)
+            if called == excerpt.widget:
+                boxes.append(eval(ast.unparse(node), namespace))
+    return next(box for box in boxes if isinstance(box, ipywidgets.Box))
 
 
 def values_of(control):
