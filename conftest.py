@@ -5,7 +5,19 @@ letter by letter. Machines sum in different orders, so a decimal number may diff
 a little here; everything else, whole numbers included, must be the same.
 """
 
+import sys
+
+import pytest
+
 from tests.outputs import Output
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """One test's figures are not open in the next, which may count its own."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def pytest_collectstart(collector):

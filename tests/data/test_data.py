@@ -109,16 +109,17 @@ def test_scenes_of_some_classes_are_the_first_of_all_scenes_that_are_of_them(
         load_scenes(split, count, 16, only=["piano"])
 
 
-def test_progress_sees_every_scene():
+def test_progress_knows_how_many_scenes_there_are_and_sees_each():
     seen = []
 
     def progress(scenes):
+        assert len(scenes) == 5
         for scene in scenes:
-            seen.append(scene.class_name)
+            seen.append(scene)
             yield scene
 
-    clips = load_scenes("open", 5, image_size=16, progress=progress)
-    assert seen == clips.labels
+    assert len(load_scenes("open", 5, image_size=16, progress=progress)) == 5
+    assert seen == list(range(5))
 
 
 def test_a_split_without_an_end_needs_a_count():
