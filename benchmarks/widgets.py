@@ -3,8 +3,9 @@
     sslnb bench widgets
 
 Each is built by its own cell, with what that needs of the cells above; then every one of
-its sliders and lists is moved 20 times. What a browser takes to show the image is not in
-it. It is time of the processor: that of a machine with nothing else to do. Two minutes, most of them for the training of notebook 05.
+its sliders and lists is moved 20 times. Counted is time of the processor, as on a machine
+that does nothing else; what a browser takes to show the image is not in it. Two minutes,
+most of them for the trainings of notebooks 04 and 05.
 """
 
 import argparse
