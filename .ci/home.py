@@ -85,7 +85,8 @@ def guard(path: Path, home: str) -> None:
     """Write the first code cell of a notebook, below its opening."""
     book = nbformat.read(path, 4)
     cells = [cell for cell in book.cells if cell.id != CELL]
-    cell = new_code_cell(GUARD.format(home=home), id=CELL)
+    tags = {"tags": ["remove-cell"]}  # from the book
+    cell = new_code_cell(GUARD.format(home=home), id=CELL, metadata=tags)
     book.cells = [cells[0], cell, *cells[1:]]
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, 1):

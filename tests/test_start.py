@@ -144,7 +144,6 @@ def test_the_readme_links_to_the_address_of_pyproject():
     assert block[0] == block[1] + home.links(home.published()) + block[2]
 
 
-@pytest.mark.xfail(strict=True, reason="until .ci/home.py is run on all notebooks")
 def test_every_notebook_begins_with_the_cell_that_fetches_the_series():
     assert home.CELL == lint.FETCHES  # beside the cells that the linter counts
     for path in run.notebooks():

@@ -28,7 +28,14 @@ BYTES = 1_000_000
 LINES, COLUMNS = 20, 76  # of a code cell
 CELLS, CELLS_APPENDIX = (25, 45), (8, 30)  # without those of exercises
 FETCHES = "start"  # the id of the first code cell, which .ci/home.py writes
-TAGS = {"parameters", "key", "nbval-ignore-output", "exercise", "solution"}
+TAGS = {
+    "parameters",
+    "key",
+    "nbval-ignore-output",
+    "exercise",
+    "solution",
+    "remove-cell",  # from the book
+}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RAW_WIDGET = re.compile(r"\w*(Box|Slider|Output|Button)\(")
 HOMES = "|".join(("work", "tmp", "home", "root", "Users", "content"))
