@@ -18,6 +18,7 @@ from PIL import Image
 RATE = 16_000  # Hz
 SHORTEST = 1.0  # s: a clip with less video or less sound than this is too short
 MISSING = 0.25  # s: a file that ends earlier than its header says by more is truncated
+PLAYLISTS = {"hls", "dash", "concat", "imf"}  # formats that name other files to be read
 SKIPPING = ("h264", "hevc")  # decoders that can skip frames on which no other depends
 
 # Why a video gives no clip
@@ -245,11 +246,14 @@ def read_sound(path):
     """The best sound track of any file that FFmpeg reads, and its rate in Hz.
 
     (T, channels) float32 in [-1, 1]. ClipError where there is none, or less of it than
-    the header says.
+    the header says, and for a playlist: an upload must not open other files here.
     """
     path, frames = Path(path).absolute(), []
     try:
         with av.open(str(path), metadata_errors="replace") as container:
+            if PLAYLISTS & set(container.format.name.split(",")):
+                detail = "is a playlist; need a file that holds the sound itself"
+                raise ClipError(path, UNDECODABLE, detail)
             stream = container.streams.best("audio")
             if stream is None or stream.codec_context is None:
                 raise ClipError(path, NO_AUDIO, "has no sound that can be decoded")

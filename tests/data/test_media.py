@@ -1,5 +1,6 @@
 """Pictures and sounds as inputs, against arithmetic done by hand."""
 
+import av
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -310,6 +311,19 @@ def test_a_video_without_sound_and_one_cut_short_are_named(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-9_000])
     with pytest.raises(OSError, match=r"cut\.m4a is missing, .*truncated"):
         load_audio(cut)
+
+
+def test_a_playlist_does_not_make_the_sound_of_another_file_ours(tmp_path):
+    """Else whoever uploads one to a server would hear what lies there."""
+    other = make_video(tmp_path / "other.ts", 3, video=None)
+    with av.open(str(other)) as container:
+        seconds = container.duration / av.time_base
+    entries = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:{seconds},\n{other}\n"
+    playlist = tmp_path / "mine.m3u8"
+    playlist.write_text(f"{entries}#EXT-X-ENDLIST\n", encoding="utf-8")
+    assert len(load_audio(other)) == 48_000
+    with pytest.raises(OSError, match=r"mine\.m3u8 .*is a playlist; need a file"):
+        load_audio(playlist)
 
 
 def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
