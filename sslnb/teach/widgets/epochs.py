@@ -3,6 +3,7 @@
 >>> epochs(four, torch.stack(learned), history, free)
 """
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def epochs(
                     said[-1] += f" (centre prior {bound:.2f})"
         text = "; ".join(said) + "."
         view.show(plot.png(canvas), text)
-        status.say(text)
+        status.say(html.escape(text, quote=False))
 
     for control in controls.values():
         control.observe(render, "value")
