@@ -1,6 +1,7 @@
 """The live pages: the model in the reader's own browser, as a folder of plain files.
 
-    python book/live/build.py OUT                  # then: python -m http.server -d OUT
+    python book/live/build.py OUT
+    python -m http.server --bind 127.0.0.1 -d OUT          # then look at it
     python book/live/build.py OUT --home ../index.html     # as a part of the book
 
 OUT can be served by any file server, also offline, at any address: all links are
@@ -60,7 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
         build(given.out, given.checkpoint, given.home)
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
-    print(f"{given.out}: serve it with `python -m http.server -d {given.out}`")
+    print(
+        f"{given.out}: serve it with `python -m http.server --bind 127.0.0.1 -d {given.out}`"
+    )
 
 
 def build(out: Path, checkpoint: Path = CHECKPOINT, home: str = "") -> None:
