@@ -125,7 +125,7 @@ EXERCISES = {
         _composed,
         _compose_inputs,
         {
-            "that is the other order: the *second* θ reads from the result of the first, so it is applied to p first": lambda a, b: (
+            "that is the other order: the *second* θ reads from the result of the first, so a point of the output goes through it first": lambda a, b: (
                 _composed(b, a)
             ),
             "the shifts do not simply add up: the first matrix also multiplies the second shift": lambda a, b: (

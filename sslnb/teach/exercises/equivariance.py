@@ -112,7 +112,7 @@ EXERCISES = {
         _quarter_turn,
         lambda: [(uniform(2, 5, 5, seed=22),), (uniform(1, 4, 4, seed=23),)],
         {
-            "that is the other way round: a positive angle turns counter-clockwise": lambda s: (
+            "that is the other way round: a positive angle rotates anticlockwise": lambda s: (
                 s.rot90(-1, (1, 2))
             ),
             "that transposes: a rotation also reverses one axis": lambda s: s.transpose(
