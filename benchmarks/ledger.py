@@ -112,17 +112,20 @@ def table():
             for gpu in BOTH
         ]
         lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
-    used = {row["machine"]: row for _, row in newest.values()}
-    told = "; ".join(
-        f"{name} ({row['day']}, commit {row['commit']})"
-        for name, row in sorted(used.items())
+    used = {}  # machine -> days of the rows above
+    for (name, _), (_, row) in newest.items():
+        if name in ROWS:
+            used.setdefault(row["machine"], set()).add(row["day"])
+    machines = "; ".join(
+        f"{machine} ({', '.join(sorted(days))})"
+        for machine, days in sorted(used.items())
     )
     return "\n".join(
         [
             *lines,
             "",
-            f"Machines: {told or 'none yet'}. Medians of rounds in "
-            "turn; `benchmarks/ledger.jsonl` has every row.",
+            f"Machines: {machines or 'none yet'}. Medians of rounds in "
+            "turn; `benchmarks/ledger.jsonl` has every row, with its commit.",
         ]
     )
 
