@@ -128,12 +128,12 @@ def samples(folder: Path, home: str) -> dict[str, object]:
         scene = compose(split, 0, index, PIXELS)
         name = f"{split}_{index}.png"
         Image.fromarray(scene.image).save(folder / name, optimize=True)
-        told = " and ".join(map(words, (scene.class_name, *scene.silent)))
+        objects = " and ".join(map(words, (scene.class_name, *scene.silent)))
         group = "known" if (split, index) in KNOWN else "new"
         title = words(scene.class_name)
-        images.append({"file": name, "title": told, "group": group, "sound": title})
+        images.append({"file": name, "title": objects, "group": group, "sound": title})
         for file in photos_of(scene):
-            used.setdefault(file, []).append(f"image “{told}”")
+            used.setdefault(file, []).append(f"image “{objects}”")
         sounds.setdefault(scene.class_name, scene)
         for silent in scene.silent:
             sounds.setdefault(silent, None)

@@ -6,7 +6,7 @@ import { enlarge } from "./geometry.js";
 const FINE = 96; // pixels a side to which maps are interpolated before they are drawn
 export const OVERLAY = 0.6; // opacity of a map over its image, as in the figures
 
-/** Lowest and highest of some maps, and where the highest of the first is. */
+/** Lowest and highest of a map, and the index of the highest. */
 export function extremes(map) {
   let low = Infinity, high = -Infinity, peak = 0;
   map.forEach((x, k) => {

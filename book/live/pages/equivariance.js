@@ -104,8 +104,8 @@ async function start() {
       now.scale !== 1 && `scaled to ${now.scale.toFixed(2)}`,
       now.flip && "flipped",
     ].filter(Boolean);
-    const told = words.join(", ") || "as it is";
-    return told[0].toUpperCase() + told.slice(1);
+    const sentence = words.join(", ") || "as it is";
+    return sentence[0].toUpperCase() + sentence.slice(1);
   }
 
   function verdict(error) {

@@ -107,7 +107,7 @@ async function start() {
   const takeSound = async (file) => sounds.replaceOwn({
     title: file.name || "your sound", wave: await readSound(file, audio),
   });
-  const take = takeFiles(takeImage, takeSound);
+  takeFiles(takeImage, takeSound);
   for (const [name, kind] of [["image-file", takeImage], ["sound-file", takeSound]]) {
     $(name).addEventListener("change", async ({ target }) => {
       await attempt(async () => {

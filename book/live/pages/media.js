@@ -4,10 +4,10 @@
 //   const wave = await readSound(file, audio);             // mono, at the model's rate
 //   const wave = await record(audio, onLevel);             // from the microphone
 //
-// Whatever goes wrong is a Told error: a sentence for the reader of the page.
+// Whatever goes wrong is a ReaderError: a sentence for the reader of the page.
 
 import { fit } from "./geometry.js";
-import { Told } from "./model.js";
+import { ReaderError } from "./model.js";
 
 const LARGEST = 1024; // pixels of the longer side that are kept
 const HEAVIEST = 100e6; // bytes of a file: a sound is held in memory, uncompressed
@@ -28,7 +28,7 @@ export async function readImage(file, size) {
     await picture.decode();
     if (!picture.naturalWidth) throw new Error("it has no size");
   } catch {
-    throw new Told(`${nameOf(file)} is damaged, or no image that this browser can read.`);
+    throw new ReaderError(`${nameOf(file)} is damaged, or no image that this browser can read.`);
   } finally {
     if (typeof file !== "string") URL.revokeObjectURL(picture.src);
   }
@@ -49,7 +49,7 @@ export async function readImage(file, size) {
 /** A sound, or the sound of a video, as a mono wave at the model's sample rate. */
 export async function readSound(file, audio) {
   if (file.size > HEAVIEST) {
-    throw new Told(
+    throw new ReaderError(
       `${nameOf(file)} has ${Math.round(file.size / 1e6)} MB; please take one of at ` +
       `most ${HEAVIEST / 1e6} MB. The model hears ${audio.seconds} seconds.`,
     );
@@ -63,9 +63,9 @@ export async function readSound(file, audio) {
     const context = new OfflineAudioContext(1, 1, audio.sample_rate);
     decoded = await context.decodeAudioData(content);
   } catch {
-    throw new Told(`${nameOf(file)} is damaged, or no sound that this browser can read.`);
+    throw new ReaderError(`${nameOf(file)} is damaged, or no sound that this browser can read.`);
   }
-  if (!decoded.length) throw new Told(`${nameOf(file)} holds no sound.`);
+  if (!decoded.length) throw new ReaderError(`${nameOf(file)} holds no sound.`);
   const wave = new Float32Array(decoded.length);
   for (let channel = 0; channel < decoded.numberOfChannels; channel++) {
     const samples = decoded.getChannelData(channel);
@@ -79,7 +79,7 @@ export async function readSound(file, audio) {
 /** A few seconds from the microphone; `tick` is called with the seconds that remain. */
 export async function record(audio, tick) {
   if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
-    throw new Told(
+    throw new ReaderError(
       window.isSecureContext
         ? "This browser cannot record sound. Choose a file instead."
         : "Browsers give the microphone only to pages from https or from localhost. " +
@@ -93,7 +93,7 @@ export async function record(audio, tick) {
       autoGainControl: false };
     stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
   } catch (error) {
-    throw new Told({
+    throw new ReaderError({
       NotAllowedError: "The microphone was refused. Allow it in the browser's settings " +
         "of this page, or choose a file instead.",
       NotFoundError: "No microphone was found. Connect one, or choose a file instead.",
@@ -106,7 +106,7 @@ export async function record(audio, tick) {
     recorder.ondataavailable = ({ data }) => parts.push(data);
     const stopped = new Promise((done, fail) => {
       recorder.onstop = done;
-      recorder.onerror = () => fail(new Told("The recording broke off. Try again."));
+      recorder.onerror = () => fail(new ReaderError("The recording broke off. Try again."));
     });
     recorder.start();
     const end = performance.now() + 1000 * (audio.seconds + 0.3); // codecs drop the ends

@@ -8,7 +8,7 @@
 import { fitLength, spectrogram } from "./mel.js";
 
 /** An error whose message is for the reader of the page. */
-export class Told extends Error {}
+export class ReaderError extends Error {}
 
 const AGAIN = "Reload the page; if that does not help, the folder is not complete: " +
   "build it again.";
@@ -22,7 +22,7 @@ export class Model {
   /** Load runtime and encoders; `progress` is called with the bytes that have come. */
   static async open(progress = () => {}) {
     if (typeof WebAssembly !== "object") {
-      throw new Told(
+      throw new ReaderError(
         "This browser has no WebAssembly, or it is switched off, and the model needs " +
         "it. A current Firefox, Chrome, Edge or Safari has it.",
       );
@@ -36,7 +36,7 @@ export class Model {
     model.#worker.onerror = (event) => {
       event.preventDefault();
       for (const { fail } of model.#waiting.values()) {
-        fail(new Told(`The part of the page that runs the model did not start. ${AGAIN}`));
+        fail(new ReaderError(`The part of the page that runs the model did not start. ${AGAIN}`));
       }
       model.#waiting.clear();
     };
@@ -78,7 +78,7 @@ export class Model {
     this.#waiting.delete(id);
     if (!error) return done(result);
     const { reason, file, text } = error;
-    fail(new Told({
+    fail(new ReaderError({
       missing: `The file ${file} did not come (${text}). ${AGAIN}`,
       damaged: `The file ${file} is damaged (${text}). ${AGAIN}`,
       failed: `The model stopped: ${text}. ${AGAIN}`,

@@ -1,14 +1,14 @@
 // What both pages share: loading, messages, the pickers of images and sounds, speed.
 
 import { kindOf, readImage, readSound } from "./media.js";
-import { Model, Told } from "./model.js";
+import { Model, ReaderError } from "./model.js";
 
 export const $ = (name) => document.getElementById(name);
 
 /** Say something that has gone wrong, or take it back. */
 export function complain(error) {
-  if (error && !(error instanceof Told)) console.error(error);
-  $("error").textContent = error instanceof Told || !error
+  if (error && !(error instanceof ReaderError)) console.error(error);
+  $("error").textContent = error instanceof ReaderError || !error
     ? (error?.message ?? "")
     : `Something went wrong that should not: ${error.message}`;
   $("error").hidden = !error;
@@ -32,7 +32,7 @@ async function json(name) {
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     return await response.json();
   } catch (error) {
-    throw new Told(`The file ${name} did not come (${error.message}). Reload the page.`);
+    throw new ReaderError(`The file ${name} did not come (${error.message}). Reload the page.`);
   }
 }
 
@@ -154,7 +154,7 @@ export function takeFiles(image, sound) {
       const kind = kindOf(file);
       if (kind === "image") await image(file);
       else if (kind === "sound" && sound) await sound(file);
-      else throw new Told(`${file.name} is ${sound ? "neither an image nor a sound" :
+      else throw new ReaderError(`${file.name} is ${sound ? "neither an image nor a sound" :
         "no image"} that this page can read.`);
     }
   });
@@ -174,7 +174,6 @@ export function takeFiles(image, sound) {
     take([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => take([...(event.clipboardData?.files ?? [])]));
-  return take;
 }
 
 /** A button that measures how many maps a second are made and drawn here. */
