@@ -36,12 +36,11 @@ NOTEBOOKS = ("*.ipynb", "appendix/*.ipynb", "images/*")
 
 
 def mirror(source: Path, patterns: tuple[str, ...], target: Path) -> None:
-    """Copy the files of `source` that match into `target`, where they differ."""
+    """Copy the files of `source` that match into `target`."""
     for path in (path for pattern in patterns for path in source.glob(pattern)):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if not copy.exists() or copy.read_bytes() != path.read_bytes():
-            shutil.copyfile(path, copy)
+        shutil.copyfile(path, copy)
 
 
 def assemble(source: Path) -> None:
