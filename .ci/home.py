@@ -6,7 +6,7 @@
 The address stands in pyproject.toml, `Repository`. From it follow the links of README
 that start the series in a browser, and the first code cell of each notebook, which in
 Colab fetches the series. Until there is an address, it is one that nobody can own:
-GitHub allows no `_` in names.
+GitHub allows no `_` in the names of users.
 """
 
 import re
@@ -51,8 +51,8 @@ def published() -> str:
 def origin() -> str:
     """The address of git's remote `origin`; that of pyproject.toml where there is none."""
     command = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
-    told = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?$", told)
+    remote = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?$", remote)
     return f"https://github.com/{found[1]}" if found else published()
 
 

@@ -1,5 +1,4 @@
-"""How long each notebook of the series takes to run as it is stored, its kernel's start
-included.
+"""How long each notebook takes to run as it is stored, its kernel's start included.
 
 sslnb bench notebooks
 sslnb bench notebooks -- 05 --rounds 3

@@ -65,7 +65,7 @@ def run(
     an error, before anything is executed.
 
     Args:
-        notebooks: 01 to 07, A1 to A3 [default: all]
+        notebooks: 01 to 08, A1 to A3 [default: all]
         out: folder to write into
         parameter: of these notebooks, to be changed; a relative path counts from their
             folder

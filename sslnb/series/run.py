@@ -1,6 +1,6 @@
 """Run the series: execute notebooks, and make their pages.
 
-    sslnb run                       # 01 to 07, then A1 to A3, into runs/
+    sslnb run                       # 01 to 08, then A1 to A3, into runs/
     sslnb run 05 06 --out mine      # two of them
     sslnb run 05 -p epochs 3        # with another parameter
     sslnb run 03 04 --store         # in place, as they are committed
