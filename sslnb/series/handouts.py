@@ -21,6 +21,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from sslnb.series.lint import tags
 from sslnb.series.run import NOTEBOOKS, notebooks
 
 BLOCK = re.compile(r"```python\n(.*?)\n```\s*", re.DOTALL)
@@ -61,15 +62,14 @@ class Exercise:
 
 def exercises(book: NotebookNode) -> list[Exercise]:
     """The exercises of a notebook, in order; ValueError where one is incomplete."""
-    aside = [c for c in book.cells if {"exercise", "solution"} & set(tags(c))]
+    aside = [c for c in book.cells if {"exercise", "solution"} & tags(c)]
     if len(aside) % 3 or any("solution" not in tags(c) for c in aside[2::3]):
-        raise ValueError("need a prompt, a stub and a solution of each exercise")
+        found = " ".join("s" if "solution" in tags(c) else "e" for c in aside)
+        raise ValueError(
+            f"cells tagged exercise (e) and solution (s): {found}; need a prompt, a stub "
+            "and a solution of each exercise, that is e e s"
+        )
     return [Exercise(*aside[k : k + 3]) for k in range(0, len(aside), 3)]
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    """The tags of a cell."""
-    return cell.metadata.get("tags", [])
 
 
 def student(book: NotebookNode) -> NotebookNode:
