@@ -1,4 +1,4 @@
-"""What the widgets share: an image with its words, a status, controls with names.
+"""What the widgets share: an image with its words, a status, a sound, controls with names.
 
 >>> view, status = Picture(), Status()
 >>> view.show(png, "the map's maximum is on the dog")
@@ -26,9 +26,19 @@ Page Down, and to its ends with Home and End. Number fields keep them in both.
 import base64
 import html
 from collections.abc import Callable
+from pathlib import Path
 
 import ipywidgets
+import matplotlib
+import numpy as np
+from IPython.display import Audio
+from PIL import ImageFont
 
+from sslnb.data.soundstamps import RATE
+
+PLAYED = 8_000  # Hz: SoundStamps is silent above 4 kHz
+FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
+FONT = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 13)  # it has Greek letters
 LABEL = "6.5rem"  # of every control in front of it, so that they stand in columns
 
 
@@ -57,6 +67,12 @@ class Status(ipywidgets.HTML):
     def say(self, text: str) -> None:
         """Show a text, in HTML: what is not ours to write needs `html.escape`."""
         self.value = f'<div role="status" aria-live="polite">{text}</div>'
+
+
+def play(player: ipywidgets.Audio, wave: np.ndarray) -> None:
+    """Give a player a sound of SoundStamps, (T,) int16, in half of its bytes."""
+    half = wave[:: RATE // PLAYED].astype(np.float32) / 32768
+    player.value = Audio(half, rate=PLAYED, normalize=False).data
 
 
 def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:

@@ -6,21 +6,17 @@
 from collections.abc import Sequence
 
 import ipywidgets
-import matplotlib
 import numpy as np
 import torch
-from IPython.display import Audio
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sslnb.data.soundstamps import Scene
 from sslnb.teach import plot
 from sslnb.teach.retrieval import occurrences
-from sslnb.teach.widgets.base import Picture, Status, row
+from sslnb.teach.widgets.base import FONT, Picture, Status, play, row
 
 TILE, GAP, LINE = 150, 10, 19  # pixels: of an image, between two, of a line of text
-FONT = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 13)
-RATE = 8_000  # Hz: SoundStamps is silent above 4 kHz
 
 FIND = {  # what is found -> (vectors of the query, of the gallery)
     "sounds, by its sound": ("sounds", "sounds"),
@@ -118,8 +114,7 @@ def nearest(
             f"in {often[what][box.found[0]]}."
         )
         for player, j in zip(players, (n, *box.found)):
-            half = scenes[j].wave[::2].astype(np.float32) / 32768
-            player.value = Audio(half, rate=RATE, normalize=False).data
+            play(player, scenes[j].wave)
 
     for control in controls.values():
         control.observe(render, "value")

@@ -5,14 +5,13 @@
 
 import ipywidgets
 import numpy as np
-from IPython.display import Audio
 from PIL import Image, ImageDraw, ImageFont
 
 from sslnb import localise
 from sslnb.data import soundstamps, stamps
-from sslnb.data.soundstamps import RATE, Scene
+from sslnb.data.soundstamps import Scene
 from sslnb.teach import plot
-from sslnb.teach.widgets.base import Picture, Status, row
+from sslnb.teach.widgets.base import Picture, Status, play, row
 
 SIDE = 288  # pixels a side of each of the two panels
 LINE = 24  # pixels: the title above each
@@ -125,8 +124,7 @@ def scene_builder(
             f"<b>{best:.2f}</b>, so it {found}."
         )
         if before is None or not np.array_equal(scene.wave, before.wave):
-            half = scene.wave[:: RATE // 8_000] / 32768  # nothing sounds above 4 kHz
-            player.value = Audio(half, rate=8_000, normalize=False).data
+            play(player, scene.wave)
 
     for control in controls.values():
         control.observe(render, "value")

@@ -6,14 +6,12 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import ipywidgets
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sslnb import augment
@@ -22,13 +20,12 @@ from sslnb.data.media import MEAN, STD, normalise, spectrogram
 from sslnb.losses import equivariance_loss
 from sslnb.model import SoundLocaliser, evaluating, respond
 from sslnb.teach import plot
-from sslnb.teach.widgets.base import Picture, Status, row
+from sslnb.teach.widgets.base import FONT, Picture, Status, row
 
 SIDE = 184  # pixels a side of a panel
 LINE = 20  # pixels: a line of text
 GAP = 8  # pixels between columns
 TITLES = ("T(Φ(I))", "Φ(T(I))")
-FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # has Greek letters
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def transform_panels(
     height = 2 * SIDE + 4 * LINE
     width = (SIDE + GAP) * (1 + len(answers)) - GAP
     canvas = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.truetype(FONT, 13)
+    draw = ImageDraw.Draw(canvas)
     colours = plt.get_cmap(plot.MAP)
 
     def enlarge(pixels, how=Image.Resampling.BILINEAR):
@@ -73,11 +70,11 @@ def transform_panels(
 
     def column(k, name, upper, lower, titles, below=""):
         x = k * (SIDE + GAP)
-        draw.text((x, 0), name, "black", font)
+        draw.text((x, 0), name, "black", FONT)
         for title, panel, y in zip(titles, (upper, lower), (LINE, 2 * LINE + SIDE)):
-            draw.text((x, y), title, (70, 70, 70), font)
+            draw.text((x, y), title, (70, 70, 70), FONT)
             canvas.paste(panel, (x, y + LINE))
-        draw.text((x, height - LINE + 3), below, "black", font)
+        draw.text((x, height - LINE + 3), below, "black", FONT)
 
     before, after = (
         enlarge(x.clamp(0, 1).permute(1, 2, 0).numpy()) for x in (image, transformed)
