@@ -14,11 +14,8 @@ from playwright.sync_api import sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 MINUTES = 60_000  # ms
-needs_browser = pytest.mark.skipif(
-    BROWSER is None,
-    reason="no Chromium or Chrome: install one to "
-    "see widgets tested in a browser (apt install chromium)",
-)
+MISSING = "no Chromium or Chrome, which this test needs: apt install chromium"
+needs_browser = pytest.mark.skipif(BROWSER is None, reason=MISSING)
 # The picture as it is drawn now, whatever its address
 PIXELS = """image => {
   const canvas = document.createElement("canvas");
@@ -29,8 +26,10 @@ PIXELS = """image => {
 
 
 @contextmanager
-def chromium():
-    """A browser that asks nobody else for anything."""
+def chromium(*flags):
+    """A browser that asks nobody else for anything; the test is skipped without one."""
+    if BROWSER is None:
+        pytest.skip(MISSING)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=BROWSER,
@@ -40,6 +39,7 @@ def chromium():
                 "--disable-gpu",
                 "--disable-background-networking",
                 "--no-first-run",
+                *flags,
             ],
         )
         yield browser

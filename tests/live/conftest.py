@@ -10,19 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+
+from tests.browser import BROWSER, MISSING, chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVE = ROOT / "book" / "live"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--use-fake-device-for-media-stream",  # a microphone that beeps
-]
+BEEPS = "--use-fake-device-for-media-stream"  # as a microphone
 READY = "body[data-state=ready]"
 
 
@@ -30,7 +23,7 @@ READY = "body[data-state=ready]"
 def built(tmp_path_factory):
     """The folder that build.py makes."""
     if BROWSER is None:
-        pytest.skip("no Chromium or Chrome: apt install chromium")
+        pytest.skip(MISSING)
     if shutil.which("npm") is None:
         pytest.skip("no npm, to fetch onnxruntime-web: install Node.js")
     folder = tmp_path_factory.mktemp("live") / "a site" / "live"
@@ -73,12 +66,8 @@ def site(built):
 
 @pytest.fixture(scope="session")
 def browser(built):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER, headless=True, args=FLAGS
-        )
+    with chromium(BEEPS) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

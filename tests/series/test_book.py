@@ -4,7 +4,6 @@ import functools
 import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,20 +12,11 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from sslnb.files import ROOT
+from tests.browser import chromium
 
-BROWSER = next(
-    filter(
-        None,
-        map(
-            shutil.which,
-            ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
-        ),
-    ),
-    None,
-)
 FOLDER = "sub/dir"  # of the server, so that only relative links work
 # How long a sound is, once the browser has read it
 SECONDS = """player => player.readyState ? player.duration : new Promise(done => {
@@ -170,15 +160,8 @@ def served(site, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     """A browser without a screen."""
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome: install one (apt install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """Slides of the notebooks: what is chosen, and how it stands in a real browser."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import sync_playwright
 
 from sslnb.cli import main
 from sslnb.series import run
 from sslnb.series.slides import make_slides, slides_of
+from tests.browser import chromium
 
 PATHS = run.notebooks()
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 PIXEL = "iVBORw0KGgo="
 
 
@@ -133,14 +130,8 @@ WRONG = """() => [...document.querySelectorAll("section")].flatMap((slide, k) =>
 
 @pytest.fixture(scope="module")
 def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium here: `apt-get install chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox"]
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
