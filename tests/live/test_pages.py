@@ -434,3 +434,25 @@ def test_the_rate_is_measured(visit, name):
     page.locator("#speed[data-rate]").wait_for()
     expect(page.locator("#speed")).to_contain_text("maps a second")
     expect(page.get_by_role("button", name="Measure")).to_be_enabled()
+
+
+def test_a_map_that_is_counted_was_made_also_while_another_one_is_on_its_way(visit):
+    count = """
+    window.embedded = 0;
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (message, ...more) {
+      if (message.task === "image") window.embedded++;
+      return post.call(this, message, ...more);
+    };
+    """
+    page = visit("equivariance", before=lambda page: page.add_init_script(count))
+    page.evaluate("""() => {
+      window.embedded = 0;
+      const slider = document.getElementById("degrees");
+      slider.value = 40;
+      slider.dispatchEvent(new Event("input"));
+      document.getElementById("measure").click();
+    }""")
+    page.locator("#speed[data-rate]").wait_for()
+    rate = float(page.locator("#speed").get_attribute("data-rate"))
+    assert page.evaluate("window.embedded") >= rate  # it measures for two seconds

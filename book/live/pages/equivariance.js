@@ -4,6 +4,7 @@ import {
   bar, darken, drawWarped, extremes, OVERLAY, paint, resize, ring,
 } from "./draw.js";
 import { affine, equivarianceError, inFrame, warp } from "./geometry.js";
+import { ReaderError } from "./model.js";
 import {
   $, attempt, Choices, measureSpeed, open, openImage, openSound, ownImage, takeFiles,
 } from "./page.js";
@@ -135,10 +136,14 @@ async function start() {
     $("stage").setAttribute("aria-label", `Transformed image. ${describe()}`);
   }
 
-  function set(changes) {
+  function adjust(changes) {
     Object.assign(now, changes);
     now.degrees = Math.round(((((now.degrees + 180) % 360) + 360) % 360) - 180);
     now.scale = Math.min(Math.max(now.scale, RANGE.low), RANGE.high);
+  }
+
+  function set(changes) {
+    adjust(changes);
     return update();
   }
 
@@ -260,7 +265,14 @@ async function start() {
   addEventListener("resize", () => map && (stage(), draw()));
   bar($("bar"), colours.map);
   bar($("signed"), colours.signed);
-  measureSpeed(() => set({ degrees: now.degrees + 3 }));
+  // not by `set`, which returns at once while the map of another angle is made
+  measureSpeed(async () => {
+    if (!map) throw new ReaderError("There is no map to measure yet: choose an image.");
+    adjust({ degrees: now.degrees + 3 });
+    controls();
+    stage();
+    await follow();
+  });
 
   await images.choose(images.first());
   await set({ degrees: 20 });

@@ -4,6 +4,7 @@ import { bar, extremes, OVERLAY, paint, resize, ring, whereabouts } from "./draw
 import { fit } from "./geometry.js";
 import { record, readSound, toWav } from "./media.js";
 import { fitLength } from "./mel.js";
+import { ReaderError } from "./model.js";
 import {
   $, attempt, Choices, measureSpeed, open, openImage, openSound, ownImage, takeFiles,
 } from "./page.js";
@@ -144,9 +145,11 @@ async function start() {
 
   // everything from the image to the drawn map; the sound is embedded once
   measureSpeed(async () => {
+    if (!map) throw new ReaderError("There is no map to measure yet: choose an image.");
     const { canvas } = image, { width, height } = canvas;
     const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
     const features = await model.embedImage(fit(data, height, width, size));
+    if (canvas !== image.canvas) return; // another image by now
     map = model.respond(features, sound.feature);
     draw();
   });
