@@ -8,10 +8,9 @@ folded answer. Voilà serves them, with templates beside this file that load not
 elsewhere. Each page that is open has a process of its own, which ends when the page is
 closed, or after 20 minutes without a browser.
 
-For a class on one server: a process has 0.5 to 0.7 GB that it shares with no other
-(measured, see `Private_Dirty` in /proc/PID/smaps_rollup), so forty people need 24 GB. It
-takes about five seconds of one core to begin, that of notebook 05, which trains, more.
-Pages begin at once where processes wait for them; six for each page are 26 GB more:
+A process takes about five seconds of one core to begin, that of notebook 05, which
+trains, more. Pages begin at once where processes wait for them (six for each page here;
+TEACHING.md says how much memory a class needs, without and with them):
 
     sslnb demo --preheat_kernel=True --pool_size=6
 
