@@ -65,17 +65,39 @@ def served(tmp_path):
         process.stderr.close()
 
 
+# What a page's kernel answers to some code, then to a question that it must answer
+ANSWERS = """([address, code]) => new Promise(done => {
+  const socket = new WebSocket(address), answers = [];
+  const send = (type, content) => socket.send(JSON.stringify({
+    channel: "shell", content, metadata: {}, parent_header: {}, buffers: [],
+    header: {msg_id: type, msg_type: type, session: "", username: "", version: "5.3",
+             date: new Date().toISOString()},
+  }));
+  socket.onmessage = ({data}) => {
+    const {parent_header, msg_type} = JSON.parse(data);
+    if (parent_header.msg_id?.endsWith("_request")) answers.push(msg_type);
+    if (msg_type === "kernel_info_reply" && parent_header.session === "") done(answers);
+  };
+  socket.onopen = () => {
+    send("execute_request", {code, silent: false, store_history: false,
+      user_expressions: {}, allow_stdin: false, stop_on_error: true});
+    send("kernel_info_request", {});
+  };
+})"""
+
+
 @pytest.mark.slow
 @needs_browser
-def test_a_page_works_here_and_nowhere_else_and_ends_by_ctrl_c(served, tmp_path):
+def test_a_page_works_here_only_runs_no_code_and_ends_by_ctrl_c(served, tmp_path):
     process, address = served
-    asked, errors = [], []
+    asked, errors, sockets, ran = [], [], [], tmp_path / "ran"
     with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(2 * MINUTES)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
         page.on("console", lambda m: m.type == "error" and errors.append(m.text))
+        page.on("websocket", lambda socket: sockets.append(socket.url))
         page.goto(address)
         page.get_by_role("link", name="03 · ").click()
         heading = page.get_by_role("heading", name="03 · ")
@@ -90,6 +112,11 @@ def test_a_page_works_here_and_nowhere_else_and_ends_by_ctrl_c(served, tmp_path)
         assert answer.get_attribute("open") is None
         answer.locator("summary").click()
         expect(answer.locator("p").first).to_be_visible()
+
+        kernel = next(url for url in sockets if "/channels" in url).partition("?")[0]
+        answers = page.evaluate(ANSWERS, [kernel, f"open({str(ran)!r}, 'w')"])
+        assert "kernel_info_reply" in answers and "execute_reply" not in answers
+        assert not ran.exists()
 
         family = psutil.Process(process.pid).children(recursive=True)
         listening = {
