@@ -118,10 +118,10 @@ def pictures() -> dict[str, bytes]:
     }
     masked = augment.apply_mask(sound, bands, audio.silence)
     with evaluating(model):
-        turned = augment.warp(normalise(views[1:]), theta)
-        v = model.embed_image(torch.cat([normalise(views[:1]), turned]))
+        rotated = augment.warp(normalise(views[1:]), theta)
+        v = model.embed_image(torch.cat([normalise(views[:1]), rotated]))
         maps = torch.einsum("bchw,bc->bhw", v, model.embed_audio(masked).expand(2, -1))
-        moved = augment.warp(maps[:1], theta)[0]
+        transformed = augment.warp(maps[:1], theta)[0]
         inside = augment.in_frame(theta, *maps.shape[1:])[0]
     low, high = maps.min().item(), maps.max().item()
     shown_2 = augment.warp(views[1:], theta)[0]
@@ -145,7 +145,7 @@ def pictures() -> dict[str, bytes]:
         "masked": of_sound(masked),
         "map 1": heat(maps[0]),
         "map 2": heat(maps[1]),
-        "moved": heat(moved) * inside[..., None],
+        "map 1 transformed": heat(transformed) * inside[..., None],
         "mask 1": grey[0],
         "mask 2": grey[1],
     }
@@ -327,7 +327,7 @@ def method(shown: dict[str, bytes]) -> list[Part]:
             + box(map_x, TOP + 79, 68, 34, "T_{geo}", "geo")
             + words(map_x + 42, TOP + 84, "(9)", "soft small", "start")
             + line((map_x, TOP + 97), (map_x, MIDDLE - 27))
-            + photo("moved", map_x, MIDDLE + 12, 76)
+            + photo("map 1 transformed", map_x, MIDDLE + 12, 76)
             + line((map_x + 40, MIDDLE + 12), (loss_x - 40, MIDDLE + 12))
             + f'<path d="M{map_x + 22} {BOTTOM - 44} V{MIDDLE + 72} H{loss_x - 12} '
             f'V{MIDDLE + 36}" class="line" marker-end="url(#tip)"/>'
