@@ -96,9 +96,10 @@ def gain(
 # --- scores as text -----------------------------------------------------------------
 
 
-def percent(scores: Mapping[str, float]) -> str:
+def percent(scores: Mapping[str, float], digits: int = 1) -> str:
     """Fractions "cIoU" and "AUC" in per cent as text: 37.7 / 39.9."""
-    return " / ".join(f"{100 * scores[name]:.1f}" for name in ("cIoU", "AUC"))
+    names = ("cIoU", "AUC")
+    return " / ".join(f"{100 * scores[name]:.{digits}f}" for name in names)
 
 
 def with_interval(score: Score, sign: str = "") -> str:
@@ -125,7 +126,7 @@ def guess_table(ciou: Mapping[str, Tensor]) -> str:
     rows = [
         [
             name,
-            percent(localise.summarise(values)),
+            percent(localise.summarise(values), 2),
             pair(VGG_SS[name]) if name in VGG_SS else "–",
         ]
         for name, values in ciou.items()

@@ -20,7 +20,7 @@ from sslnb.teach.plot.base import table
 # On VGG-SS's 5,158 clips under `lvs`, without a model: (cIoU, AUC), per cent.
 VGG_SS = {
     "nothing marked": (0.0, 2.5),
-    "whole frame": (21.95, 31.25),
+    "whole image": (21.95, 31.25),
     "centre prior": (33.95, 37.43),
     "oracle": (50.48, 49.47),
 }

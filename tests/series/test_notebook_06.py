@@ -92,7 +92,7 @@ def test_what_is_recorded_of_vgg_ss_is_measured():
     size = reports["lvs"].per_clip["size"].to_numpy(copy=True)
     found = {
         "nothing marked": localise.summarise(0 * size),
-        "whole frame": localise.summarise(size),
+        "whole image": localise.summarise(size),
         "centre prior": prior,
         "oracle": oracle,
     }

@@ -155,7 +155,9 @@ def test_the_sentences_of_a_trial_follow_from_its_runs(tried):
     assert "AUC by +45.0 ± " in text and "on `unseen`" in text  # two seeds say little
     many = pd.concat([tried[tried["variant"] == USUAL]] * 9)
     assert "AUC by **+45.0 ± " in by_weight_text(many)  # many seeds would
-    assert "λ, 0 has the lowest e(T_geo)" in text and "and 20 the highest AUC" in text
+    for split in ("test", "unseen"):
+        best = f"on `{split}` 0 has the lowest e(T_geo), and 20 the highest AUC"
+        assert best in text
     text = by_variant_text(tried[tried["weight"].isin((0, 20))])
     assert "Of 2 variants" in text
     assert "lowers e(T_geo) in 1 and raises AUC in 1" in text

@@ -162,7 +162,7 @@ def few_and_all(
             values = 100 * np.array([each[row][score] for row in rows])
             x = np.array(counts) * (1 + 0.06 * (k - len(pairs) / 2))
             _dots(ax, x, values, k, name)
-        ax.set(title=f"on `{where}`", xlabel="training clips", xscale="log")
+        ax.set(title=f"on {where}", xlabel="training clips", xscale="log")
         ax.set_xticks(counts, map(str, counts))
         ax.minorticks_off()
         seaborn.despine(ax=ax)
