@@ -19,7 +19,7 @@ others, complete, to test on. `stamps` says what may be in which split.
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -427,12 +427,26 @@ def compose_many(
 ) -> list[Scene]:
     """Scenes start … start + count - 1, composed on two threads, in order.
 
-    `progress` wraps the scenes' numbers, so that it knows how many (`tqdm`, for instance).
+    `progress` wraps the scenes as they come, and knows how many (`tqdm`, for instance).
     """
     with ThreadPoolExecutor(2) as pool:
         numbers = range(start, start + count)
         scenes = pool.map(lambda index: compose(split, seed, index, size), numbers)
-        return [next(scenes) for _ in progress(numbers)]
+        return list(progress(_Counted(scenes, count)))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Scenes as they come, with a length; a bar over them ends where they are stopped."""
+
+    scenes: Iterator[Scene]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Scene]:
+        return self.scenes
 
 
 def origins(scenes: Sequence[Scene]) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def site(built):
         yield f"{address}/live"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while one is open, nothing else can run a loop
 def browser(built):
     with chromium(BEEPS) as browser:
         yield browser
