@@ -50,7 +50,7 @@ check: $(STAMP)
 	$(SSLNB) lint
 
 test: check
-	@echo "Running every check: about 25 minutes on two CPU cores."
+	@echo "Running every check: about 30 minutes on two CPU cores."
 	$(PYTEST) -m "not slow" tests
 	$(PYTEST) -m slow --durations 10 tests
 	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
