@@ -753,7 +753,7 @@ def test_figures_of_the_experiments_show_every_row_and_set():
 
     pairs = {"A": ("one", "two")}
     figure = plot.few_and_all(found, pairs, "AUC", (36, 500))
-    assert [ax.get_title() for ax in figure.axes] == ["on `test`", "on `unseen`"]
+    assert [ax.get_title() for ax in figure.axes] == ["on test", "on unseen"]
     plt.close(figure)
 
     x = np.arange(3)
