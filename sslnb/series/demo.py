@@ -33,11 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from sslnb.series.excerpts import Excerpt, excerpts
-from sslnb.series.pages import TEMPLATES
+from sslnb.series.pages import TEMPLATES, template
 from sslnb.series.run import kernel_environment, notebooks
 
 ADDRESS = "127.0.0.1"
@@ -88,9 +87,8 @@ def write_demo(folder: str | Path) -> list[Path]:
     templates.mkdir(parents=True)
     for path, parts in by_notebook.items():
         nbformat.write(page(parts), pages / path.name)
-    ours = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     titles = {path.name: parts[0].title for path, parts in by_notebook.items()}
-    index = ours.get_template("demo_index.html.j2").render(pages=titles)
+    index = template("demo_index.html.j2").render(pages=titles)
     (templates / "tree.html").write_text(index, encoding="utf-8")
     text = (TEMPLATES / "demo_page.html.j2").read_text(encoding="utf-8")
     (templates / "index.html.j2").write_text(text, encoding="utf-8")

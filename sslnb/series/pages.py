@@ -23,16 +23,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader, pass_context
+from jinja2 import Environment, FileSystemLoader, Template, pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
 from sslnb.files import ROOT
+from sslnb.series.lint import WIDGET
 
 TEMPLATES = Path(__file__).with_name("templates")
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[2-4];)</mi></msup>")
 # The series' own notebooks, from wherever they are linked to
 NOTEBOOK = re.compile(r"^(?:\.\./|appendix/)*([0-9A]\d_\w+)\.ipynb")
@@ -85,6 +85,18 @@ def mathml(tex: str, display: str) -> str:
         return f"<code>{html.escape(tex)}</code>"
 
 
+def data_address(path: Path) -> str:
+    """An address that holds a picture itself, for pages that load nothing."""
+    kind = mimetypes.guess_type(path)[0] or "image/webp"  # which few systems know
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def template(name: str) -> Template:
+    """A template of a page, beside this file."""
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=True).get_template(name)
+
+
 class Renderer(IPythonRenderer):
     """Markdown with equations as MathML, and with links to pages, not to notebooks."""
 
@@ -104,10 +116,8 @@ class Renderer(IPythonRenderer):
         """An image; one of the series' own is written into the page."""
         path = ROOT / "notebooks" / url
         if url.startswith("images/") and path.is_file():
-            kind, _ = mimetypes.guess_type(path)
-            url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
             # by hand: mistune takes no addresses of this kind
-            return f'<img src="{url}" alt="{html.escape(text)}">'
+            return f'<img src="{data_address(path)}" alt="{html.escape(text)}">'
         return super().image(text, url, title)
 
 
@@ -159,9 +169,8 @@ def key_outputs(book: NotebookNode) -> str:
 
 def write_index(out: str | Path, done: Sequence[Done]) -> Path:
     """Write index.html of executed notebooks, in order; its path."""
-    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     path = Path(out, "index.html")
-    text = templates.get_template("index.html.j2").render(
+    text = template("index.html.j2").render(
         done=done,
         minutes=sum(one.seconds for one in done) / 60,
         day=time.strftime("%Y-%m-%d"),

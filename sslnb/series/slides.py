@@ -8,20 +8,17 @@ and answers stay in the notebook. A slide measures 1280 × 720 pixels, so it is 
 here and not by the screen; the arrow keys turn, and a print has a slide a page.
 """
 
-import base64
-import mimetypes
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import MarkdownWithMath
 from nbformat import NotebookNode
 
-from sslnb.series.pages import TEMPLATES, Renderer, title_of
+from sslnb.series.pages import Renderer, data_address, template, title_of
 from sslnb.series.run import notebooks
 
 HEADING = re.compile(r"^(#{2,3}) +(.+)$", re.MULTILINE)
@@ -67,9 +64,8 @@ def of_text(kind: str, heading: str, text: str) -> Iterator[Slide]:
         parts = parts[count:]
 
 
-def of_picture(heading: str, alt: str, kind: str, data: str) -> Slide:
-    """A slide of a picture, given in base64."""
-    source = f"data:{kind};base64,{''.join(data.split())}"
+def of_picture(heading: str, alt: str, source: str) -> Slide:
+    """A slide of a picture; source: an address that holds it."""
     image = Markup('<img alt="{}" src="{}">').format(alt, source)
     return Slide("figure", heading, str(image))
 
@@ -108,15 +104,14 @@ def _figures(cell: NotebookNode, heading: str) -> Iterator[Slide]:
         for kind in PICTURES:
             if data := output.get("data", {}).get(kind):
                 alt = output.metadata.get(kind, {}).get("alt", "")
-                yield of_picture(heading, alt, kind, data)
+                source = f"data:{kind};base64,{''.join(data.split())}"
+                yield of_picture(heading, alt, source)
 
 
 def _drawings(cell: NotebookNode, heading: str, folder: Path) -> Iterator[Slide]:
     """Pictures that a text shows."""
     for alt, name in PICTURE.findall(cell.source):
-        kind = mimetypes.guess_type(name)[0] or "image/webp"
-        data = base64.b64encode((folder / name).read_bytes()).decode()
-        yield of_picture(heading, alt, kind, data)
+        yield of_picture(heading, alt, data_address(folder / name))
 
 
 def _ideas(source: str, heading: str) -> Iterator[Slide]:
@@ -137,12 +132,11 @@ def _ideas(source: str, heading: str) -> Iterator[Slide]:
 
 def make_slides(out: str | Path, chosen: Sequence[str] = ()) -> list[Path]:
     """Write an HTML file of slides for each notebook; their paths."""
-    template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     Path(out).mkdir(parents=True, exist_ok=True)
     made = []
     for path in notebooks(chosen):
         book = nbformat.read(path, 4)
-        text = template.get_template("slides.html.j2").render(
+        text = template("slides.html.j2").render(
             title=title_of(book), slides=list(slides_of(book, path.parent))
         )
         made.append(Path(out, f"{path.stem}.html"))

@@ -25,14 +25,14 @@ Page Down, and to its ends with Home and End. Number fields keep them in both.
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ipywidgets
 import matplotlib
 import numpy as np
 from IPython.display import Audio
-from PIL import ImageFont
+from PIL import ImageDraw, ImageFont
 
 from sslnb.data.soundstamps import RATE
 
@@ -73,6 +73,16 @@ def play(player: ipywidgets.Audio, wave: np.ndarray) -> None:
     """Give a player a sound of SoundStamps, (T,) int16, in half of its bytes."""
     half = wave[:: RATE // PLAYED].astype(np.float32) / 32768
     player.value = Audio(half, rate=PLAYED, normalize=False).data
+
+
+def outline(
+    draw: ImageDraw.ImageDraw, boxes: Sequence[Sequence[float]], side: int
+) -> None:
+    """Draw boxes, in normalised coordinates, on a square of so many pixels a side."""
+    for box in boxes:
+        edges = [edge * (side - 1) for edge in box]
+        draw.rectangle(edges, outline="black", width=4)
+        draw.rectangle(edges, outline="white", width=2)
 
 
 def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:

@@ -18,7 +18,7 @@ from sslnb import localise
 from sslnb.data.clips import Clips
 from sslnb.teach import plot
 from sslnb.teach.plot.training import PANELS
-from sslnb.teach.widgets.base import Picture, Status, row
+from sslnb.teach.widgets.base import Picture, Status, outline, row
 
 BILINEAR = Image.Resampling.BILINEAR
 SIDE = 320  # pixels a side of the map
@@ -50,10 +50,7 @@ def map_panel(image: Tensor, response: Tensor, boxes: Sequence) -> Image.Image:
         Image.fromarray(pixels).resize(size, BILINEAR), heat.resize(size, BILINEAR), 0.6
     )
     draw = ImageDraw.Draw(panel)
-    for box in boxes:
-        edges = [edge * (SIDE - 1) for edge in box]
-        draw.rectangle(edges, outline="black", width=4)
-        draw.rectangle(edges, outline="white", width=2)
+    outline(draw, boxes, SIDE)
     row, column = divmod(int(response.argmax()), response.shape[1])
     at = [SIDE * (k + 0.5) / response.shape[1] for k in (column, row)]
     draw.circle(at, 9, outline="black", width=5)

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Audio
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from sslnb import localise
@@ -27,7 +27,7 @@ from sslnb.data.clips import Clips
 from sslnb.data.media import load_audio, load_image, normalise, spectrogram
 from sslnb.model import SoundLocaliser, evaluating
 from sslnb.teach import plot
-from sslnb.teach.widgets.base import Picture, Status, row
+from sslnb.teach.widgets.base import Picture, Status, outline, row
 
 BILINEAR = Image.Resampling.BILINEAR
 
@@ -53,8 +53,7 @@ def heat_panels(
     """
 
     def paint(pixels, color, at):
-        color = torch.tensor([int(color[k : k + 2], 16) for k in (1, 3, 5)])
-        pixels[at] = 0.4 * pixels[at] + 0.6 * color
+        pixels[at] = 0.4 * pixels[at] + 0.6 * torch.tensor(ImageColor.getrgb(color))
 
     def enlarge(pixels):
         pixels = pixels.round().to(torch.uint8).numpy()
@@ -79,10 +78,7 @@ def heat_panels(
         (PANEL + 8, enlarge(pixels)),
     ):
         draw = ImageDraw.Draw(panel)
-        for box in boxes:
-            edges = [edge * (PANEL - 1) for edge in box]
-            draw.rectangle(edges, outline="black", width=4)
-            draw.rectangle(edges, outline="white", width=2)
+        outline(draw, boxes, PANEL)
         if x and show == "map":
             row, column = divmod(p.argmax().item(), localise.SIZE)
             at = [(edge + 0.5) * PANEL / localise.SIZE for edge in (column, row)]

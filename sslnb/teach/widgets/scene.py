@@ -5,7 +5,7 @@
 
 import ipywidgets
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from sslnb import localise
 from sslnb.data import soundstamps, stamps
@@ -38,7 +38,7 @@ def scene_panels(scene: Scene) -> bytes:
     """
     masks = np.full((*scene.mask.shape, 3), 235, np.uint8)
     masks[np.any(scene.objects[1:], axis=0)] = SILENT  # of no object: none
-    masks[scene.mask] = [int(plot.BLUE[k : k + 2], 16) for k in (1, 3, 5)]
+    masks[scene.mask] = ImageColor.getrgb(plot.BLUE)
     canvas = Image.new("RGB", (2 * SIDE + 8, SIDE + LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     how = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
