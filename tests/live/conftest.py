@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +57,14 @@ def serving(folder):
         thread.join()
 
 
+@pytest.fixture
+def serve():
+    """serve(folder): its address. The servers outlive the pages of `visit`, which may
+    still be loading when a test ends."""
+    with ExitStack() as servers:
+        yield lambda folder: servers.enter_context(serving(folder))
+
+
 @pytest.fixture(scope="session")
 def site(built):
     """The address of the pages, in a folder of their own as in the book."""
@@ -71,7 +79,7 @@ def browser(built):
 
 
 @pytest.fixture
-def visit(browser, site):
+def visit(browser, site, serve):
     """visit("heatmap") opens a page, in a context with the given options.
 
     At the end nothing must have gone wrong behind the reader's back: no error in the

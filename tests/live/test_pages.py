@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.live.conftest import LIVE, serving
+from tests.live.conftest import LIVE
 
 pytestmark = pytest.mark.slow
 
@@ -277,7 +277,7 @@ def test_no_microphone_is_told(visit, without, said):
     ],
 )
 def test_a_file_that_does_not_load_is_told(
-    visit, built, tmp_path, name, file, content, said
+    visit, serve, built, tmp_path, name, file, content, said
 ):
     broken = tmp_path / "live"
     shutil.copytree(built, broken)
@@ -285,11 +285,10 @@ def test_a_file_that_does_not_load_is_told(
     if content is not None:
         (broken / file).write_bytes(content)
     visit.expected = ("404",)
-    with serving(broken) as address:
-        page = visit(name, wait=None, base=address)
-        expect(page.get_by_role("alert")).to_contain_text(said)
-        expect(page.get_by_role("alert")).to_contain_text("Reload the page")
-        expect(page.locator("#loading")).to_be_hidden()
+    page = visit(name, wait=None, base=serve(broken))
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_role("alert")).to_contain_text("Reload the page")
+    expect(page.locator("#loading")).to_be_hidden()
 
 
 def test_a_browser_without_webassembly_is_told(visit):
