@@ -79,7 +79,7 @@ def record(figures, told):
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "told": told,
-        "figures": {name: float(f"{value:.4g}") for name, value in figures.items()},
+        "figures": {name: _rounded(value) for name, value in figures.items()},
     }
     with open(LEDGER, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -92,6 +92,11 @@ def record(figures, told):
         print(f"  {value:<10g} {ROWS[name][0] if name in ROWS else name}")
 
 
+def _rounded(value):
+    """A count as it is, a measurement to four digits."""
+    return value if isinstance(value, int) else float(f"{value:.4g}")
+
+
 def rows(path=None):
     """Every row of the ledger, or of another file of JSON lines, oldest first."""
     path = path or LEDGER
@@ -99,21 +104,32 @@ def rows(path=None):
     return [json.loads(line) for line in lines]
 
 
+def newest(gpu=False):
+    """{figure: (its value, its row)} of the newest row of each, on a CPU or on a GPU."""
+    return {
+        name: (value, row)
+        for row in rows()
+        if row["gpu"] == gpu
+        for name, value in row["figures"].items()
+    }
+
+
 def table():
     """The README's table: of every figure the newest row, on a CPU and on a GPU."""
-    newest = {}
-    for row in rows():
-        for name, value in row["figures"].items():
-            newest[name, row["gpu"]] = f"{value:g}", row
+    found = {
+        (name, gpu): (f"{value:g}", row)
+        for gpu in BOTH
+        for name, (value, row) in newest(gpu).items()
+    }
     lines = [f"| measured | CPU | {GPU} |", "|---|---|---|"]
     for name, (what, where) in ROWS.items():
         cells = [
-            newest.get((name, gpu), ("not measured" if gpu in where else "–",))[0]
+            found.get((name, gpu), ("not measured" if gpu in where else "–",))[0]
             for gpu in BOTH
         ]
         lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
     used = {}  # machine -> days of the rows above
-    for (name, _), (_, row) in newest.items():
+    for (name, _), (_, row) in found.items():
         if name in ROWS:
             used.setdefault(row["machine"], set()).add(row["day"])
     machines = "; ".join(

@@ -20,6 +20,9 @@ from sphinx.cmd.build import main as sphinx
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks import promises  # noqa: E402, of the clone, not of the package
+
 LIVE = HERE / "live" / "build.py"
 PAGES = ("*.md", "*.bib")  # of this folder
 # What is shown as it lies in the repository
@@ -50,6 +53,7 @@ def assemble(source: Path) -> None:
     mirror(ROOT, FROM_ROOT, source)
     mirror(ROOT / "notebooks", NOTEBOOKS, source / "notebooks")
     modules.write(source / "modules")
+    (source / "promises.md").write_text(promises.page(), encoding="utf-8")
 
 
 def build(out: Path, live: bool = True) -> int:

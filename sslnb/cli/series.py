@@ -43,6 +43,7 @@ Benchmark = Literal[
     "train",
     "notebooks",
     "ledger",
+    "promises",
     "equivariance",
     "store_formats",
 ]
@@ -232,7 +233,7 @@ def bench(name: Benchmark = "all", /, *options: Rest):
 
     Args:
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
-            `equivariance` trains model F with other weights of L_geo, `store_formats`
+            `promises` prints the book's page of that name, `equivariance` trains model F with other weights of L_geo, `store_formats`
             compares our store with other libraries
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
