@@ -46,6 +46,7 @@ Benchmark = Literal[
     "promises",
     "equivariance",
     "store_formats",
+    "endurance",
 ]
 
 Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -233,8 +234,9 @@ def bench(name: Benchmark = "all", /, *options: Rest):
 
     Args:
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
-            `promises` prints the book's page of that name, `equivariance` trains model F with other weights of L_geo, `store_formats`
-            compares our store with other libraries
+            `promises` prints the book's page of that name, `equivariance` trains model F
+            with other weights of L_geo, `store_formats` compares our store with other
+            libraries, `endurance` watches memory and open files for an hour
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():
