@@ -9,14 +9,13 @@
 # make bench    every benchmark: about 30 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 #
-# Other packages, smaller ones without CUDA for one:
-#   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# PyTorch with CUDA, or not: make install TORCH=cuda, or TORCH=cpu; else what fits
 # Another Python:         make PYTHON=python3.13 install
 # Parameters, notebooks:  make run ARGS="05 -p epochs 3"
 # JupyterLab elsewhere:   make lab ARGS="--no-browser --port 8890"
 # Every command:          .venv/bin/sslnb --help
 
-TORCH_INDEX ?=
+TORCH ?= auto
 ARGS ?=
 # python3 where it is new enough, else one that is
 NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
@@ -81,24 +80,17 @@ bench: $(STAMP)
 experiments: $(STAMP)
 	@$(SSLNB) experiments $(ARGS)
 
-# Pin anew what the packages of pyproject.toml bring along
-lock: $(STAMP)
-	$(BIN)/python .ci/lock.py
+# Pin anew what is installed, in lock/
+lock:
+	$(PYTHON) .ci/lock.py
 
 install: $(STAMP)
 
 # Everything that is installed: once, and again only when these files change
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(wildcard lock/*.txt)
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "error: no $(PYTHON); on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(PYTHON) sslnb/series/doctor.py --install --quiet $(if $(TORCH_INDEX),--cpu)
-	@echo "Installing into .venv: 2 to 15 minutes, 6 GB (2 GB where CPU-only)."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) \
-	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
-	  --constraint constraints.txt --editable '.[test,book,demo,export]' || \
-	  { echo "error: the install stopped, see above. Without a network it cannot work;"; \
-	    echo "what is downloaded already is kept, so simply run it again."; exit 1; }
+	@$(PYTHON) .ci/install.py --torch $(TORCH)
 	@touch $@
 
 clean:

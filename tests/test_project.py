@@ -1,19 +1,16 @@
-"""The project as a whole: versions, imports, names relied on, files and words."""
+"""The project as a whole: commands, names relied on, files and words."""
 
 import ast
 import csv
 import importlib
 import inspect
 import json
-import os
 import re
 import subprocess
-import tomllib
 from itertools import product
 from pathlib import Path
 
 import pytest
-import yaml
 
 from benchmarks import equivariance, ledger
 from sslnb.cli import app
@@ -27,8 +24,6 @@ from sslnb.teach.experiments import verdict
 from sslnb.training.recipe import RECIPES, REGIMES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
 
 
 @pytest.fixture(scope="module")
@@ -68,93 +63,6 @@ def text_of(path):
         return ""
 
 
-def normal(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-# --- versions ---------------------------------------------------------------
-
-
-def test_every_direct_dependency_is_pinned():
-    for line in DIRECT:
-        assert re.fullmatch(r"[A-Za-z0-9-]+==[\w.]+", line), line
-
-
-def test_constraints_pin_the_rest_once():
-    lines = [
-        line
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if not line.startswith("#")
-    ]
-    names = [normal(line.split("==")[0]) for line in lines]
-    for line in lines:
-        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
-    assert len(set(names)) == len(names)
-    assert not set(names) & {normal(line.split("==")[0]) for line in DIRECT}
-
-
-def test_constraints_cover_what_is_installed():
-    """Everything that a direct dependency brings along here has its pin."""
-    metadata = importlib.import_module("importlib.metadata")
-    requirements = pytest.importorskip("packaging.requirements")
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    )
-    pins = {normal(name): version for name, version in pins.items()}
-    direct = {normal(line.split("==")[0]) for line in DIRECT}
-    waiting, seen = [(name, frozenset()) for name in direct], set()
-    while waiting:
-        name, extras = waiting.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        try:
-            needs = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue  # of another platform, or CUDA's where torch is CPU-only
-        assert name in direct or name in pins, f"{name} has no pin: run `make lock`"
-        for need in map(requirements.Requirement, needs):
-            if need.marker is None or any(
-                need.marker.evaluate({"extra": extra}) for extra in extras or {""}
-            ):
-                waiting.append((normal(need.name), frozenset(need.extras)))
-
-
-def test_conda_repeats_no_version():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python, pip, inside = environment["dependencies"]
-    assert python.startswith("python " + PROJECT["requires-python"])
-    assert pip == "pip"
-    assert inside == {
-        "pip": ["--constraint constraints.txt", "--editable .[test,book,demo,export]"]
-    }
-
-
-def test_makefile_asks_for_the_python_of_the_metadata():
-    least = PROJECT["requires-python"].removeprefix(">=").split(".")
-    assert f"sys.version_info < ({', '.join(least)})" in (ROOT / "Makefile").read_text()
-
-
-def test_readme_names_no_other_version():
-    readme = text_of(ROOT / "README.md").lower()
-    for line in DIRECT:
-        name, version = line.lower().split("==")
-        found = re.findall(rf"\b{name}[ =]+v?(\d[\d.]*\d)", readme)
-        assert all(version == f or version.startswith(f + ".") for f in found), line
-    least = PROJECT["requires-python"].removeprefix(">=")
-    assert f"python {least}" in readme or f"python ≥ {least}" in readme
-
-
-def test_readme_and_makefile_name_one_index_of_cpu_packages():
-    index = "https://download.pytorch.org/whl/cpu"
-    for name in ("README.md", "Makefile"):
-        found = re.findall(r"https:/" r"/download[\w./-]*", text_of(ROOT / name))
-        assert set(found) == {index}, name
-    assert "TORCH_INDEX" in text_of(ROOT / "README.md")
-
-
 # --- commands ---------------------------------------------------------------
 
 
@@ -180,56 +88,6 @@ def test_commands_that_pages_name_exist():
             assert target in targets(), f"{path.name}: make {target}"
         for command in re.findall(r"(?:`|bin/|-m )sslnb ([a-z]+)", text):
             assert command in app, f"{path.name}: sslnb {command}"
-
-
-def make(*arguments, folder=ROOT):
-    return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """A folder, with a space in its name, in which everything is installed already."""
-    folder = tmp_path / "a clone"
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        (folder / name).write_text((ROOT / name).read_text())
-    (folder / ".venv" / "bin" / "python").touch()
-    (folder / ".venv" / "installed").touch()
-    return folder
-
-
-def test_a_second_make_installs_nothing(clone):
-    assert make("-q", "install", folder=clone).returncode == 0
-    assert "pip" not in make("-n", "run", folder=clone).stdout
-
-
-@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
-def test_a_changed_version_is_installed(clone, changed):
-    (clone / ".venv" / "installed").unlink()
-    assert "pip install" in make("-n", "run", folder=clone).stdout
-    (clone / ".venv" / "installed").touch()
-    later = (clone / ".venv" / "installed").stat().st_mtime + 5
-    os.utime(clone / changed, (later, later))
-    assert "pip install" in make("-n", "test", folder=clone).stdout
-
-
-def test_another_index_is_added_only_when_asked_for(clone):
-    (clone / ".venv" / "installed").unlink()
-    assert "index" not in make("-n", "install", folder=clone).stdout
-    told = make("-n", "install", "TORCH_INDEX=https://example.org/cpu", folder=clone)
-    assert "--extra-index-url https://example.org/cpu" in told.stdout
-    assert "--install --quiet --cpu" in told.stdout
-
-
-def test_an_old_python_is_told_so(clone):
-    (clone / ".venv" / "installed").unlink()
-    found = make("install", "PYTHON=no-such-python", folder=clone)
-    assert found.returncode and "no no-such-python" in found.stdout
 
 
 def test_the_readmes_table_is_what_the_ledger_says():

@@ -39,13 +39,14 @@ NOTEBOOKS = (
 APPENDIX = ("A1_field_data", "A2_protocols", "A3_full_scale")
 TABLES = ("photos", "sounds", "backgrounds", "frames", "wild")
 CHECKPOINT = ("model.safetensors", "model.json")
-# Measured: what an install takes, with pip's downloads on the way, in GB
-INSTALL, INSTALL_CPU = 9, 3
+# GB: what is installed with CUDA, and without; an install needs downloads on the way
+INSTALLED, INSTALLED_CPU = 6, 2.3
+INSTALL, INSTALL_CPU = 9, 4
 RUN = 1  # GB: pages, notebooks and checkpoints of a few runs
 MEMORY = 6  # GB: the most that a run takes
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-AGAIN = "run `make install`, or `pip install -c constraints.txt -e '.[test,book,demo,export]'`"
+AGAIN = "run `make install`; in conda, `python .ci/install.py --here`"
 RESTORE = "restore it with `git checkout -- data notebooks`, or clone again"
 
 
@@ -111,8 +112,8 @@ def disk(needed: float, folder: Path = ROOT) -> Finding:
     remedy = f"need {needed} GB there: free some"
     if needed == INSTALL:
         remedy += (
-            f", or install CPU-only packages, which take {INSTALL_CPU} GB (see "
-            "`TORCH_INDEX` in README.md)"
+            f", or install CPU-only packages, which take {INSTALL_CPU} GB: "
+            "`make install TORCH=cpu`"
         )
     return judge("free disk", free >= needed, f"{free:.1f} GB", remedy)
 
@@ -172,13 +173,18 @@ def memory() -> Finding:
 
 
 def wanted() -> list[dict[str, str]]:
-    """[{package: version}] of pyproject.toml: what the series needs, what its tests do."""
+    """[{package: version}] of pyproject.toml: what the series needs, what its tests do.
+
+    Without packages that only some systems have.
+    """
     import tomllib
 
     with open(ROOT / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)["project"]
     groups = project["dependencies"], project["optional-dependencies"]["test"]
-    return [dict(line.split("==") for line in group) for group in groups]
+    return [
+        dict(line.split("==") for line in group if ";" not in line) for group in groups
+    ]
 
 
 def packages() -> Iterator[Finding]:

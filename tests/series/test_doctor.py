@@ -193,10 +193,10 @@ def test_a_missing_libsndfile_is_told_the_package(monkeypatch):
 
 def test_a_full_disk_names_the_need_and_the_smaller_install(monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 4e9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 5e9))
     found = doctor.disk(doctor.INSTALL)
-    assert found.state == doctor.PROBLEM and found.found == "4.0 GB"
-    assert f"need {doctor.INSTALL} GB" in found.remedy and "TORCH_INDEX" in found.remedy
+    assert found.state == doctor.PROBLEM and found.found == "5.0 GB"
+    assert f"need {doctor.INSTALL} GB" in found.remedy and "TORCH=cpu" in found.remedy
     assert doctor.disk(doctor.INSTALL_CPU).state == doctor.OK
 
 
