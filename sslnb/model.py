@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from sslnb.data.media import (
     LAPTOP_AUDIO,
@@ -70,6 +69,28 @@ PRESETS = {
 }
 
 
+class Block(nn.Module):
+    """Two convolutions beside a shortcut: a basic block of a ResNet (He et al. 2016).
+
+    Its parts have the names that torchvision gives them. To import that takes a second.
+    """
+
+    def __init__(self, width: int, out: int, stride: int, shortcut: nn.Module | None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, out, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, H, W) to (B, out, H / stride, W / stride), ≥ 0."""
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
+
+
 def encoder(channels: int, config: ModelConfig, pool: bool) -> nn.Sequential:
     """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w), ≥ 0.
 
@@ -93,7 +114,7 @@ def encoder(channels: int, config: ModelConfig, pool: bool) -> nn.Sequential:
                     nn.Conv2d(width, out, 1, stride=step, bias=False),
                     nn.BatchNorm2d(out),
                 )
-            layers.append(BasicBlock(width, out, step, shortcut))
+            layers.append(Block(width, out, step, shortcut))
             width = out
     network = nn.Sequential(*layers)
     for module in network.modules():

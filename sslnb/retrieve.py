@@ -7,7 +7,6 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslnb.data.media import normalise, spectrogram
-
-if TYPE_CHECKING:  # torchvision, which it loads, takes a second
-    from sslnb.model import SoundLocaliser
+from sslnb.model import SoundLocaliser
 
 BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
 
@@ -129,7 +126,7 @@ def hits(
 
 @torch.no_grad()
 def embed_clips(
-    model: "SoundLocaliser", batches: Iterable[tuple[Tensor, Tensor]]
+    model: SoundLocaliser, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Vectors of sounds (N, C) and of their images (N, C) by a model, on the CPU.
 

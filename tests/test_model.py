@@ -13,9 +13,18 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 from torchvision.models import resnet18
+from torchvision.models.resnet import BasicBlock
 
 from sslnb.data import LAPTOP_AUDIO, normalise, spectrogram
-from sslnb.model import PRESETS, ModelConfig, SoundLocaliser, encoder, respond, smooth
+from sslnb.model import (
+    PRESETS,
+    Block,
+    ModelConfig,
+    SoundLocaliser,
+    encoder,
+    respond,
+    smooth,
+)
 
 
 def generator(seed=0):
@@ -101,6 +110,25 @@ def test_paper_encoder_is_torchvisions_resnet18(channels, size):
     x = torch.randn(1, channels, *size, generator=generator())
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
     assert ours(x).shape[1:] == ((512, 14, 14) if channels == 3 else (512, 17, 42))
+
+
+@pytest.mark.parametrize("stride, out", [(1, 4), (2, 6)])
+def test_a_block_is_torchvisions_to_the_bit(stride, out):
+    """Random weights, names, output, running means and gradients, in training."""
+
+    def built(kind):
+        torch.manual_seed(0)
+        shortcut = None if stride == 1 else nn.Conv2d(4, out, 1, stride, bias=False)
+        block = kind(4, out, stride, shortcut)
+        x = torch.randn(3, 4, 10, 10, requires_grad=True)
+        y = block(x)
+        y.square().sum().backward()
+        found = {f"grad of {k}": p.grad for k, p in block.named_parameters()}
+        return found | block.state_dict() | {"y": y, "grad of x": x.grad}
+
+    ours, theirs = built(Block), built(BasicBlock)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_presets_are_initialised_as_in_the_release():

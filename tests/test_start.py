@@ -32,6 +32,32 @@ def text_of(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+# --- what is loaded -----------------------------------------------------------
+
+# torchvision, scipy, seaborn and torch.compile take half a second each, or more
+SLOW = {"torchvision", "scipy", "seaborn", "sympy", "torch._dynamo", "onnxscript"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "data.clips data.field.prepare data.store.clips",
+        "model training.loop training.clips experiments.run",
+        "localise.report localise.respond localise.video retrieve export",
+    ],
+)
+def test_what_commands_import_loads_nothing_slow_but_torch(names):
+    code = "".join(f"import sslnb.{name}; " for name in names.split())
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}import sys; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert SLOW.isdisjoint(done.stdout.split())
+
+
 # --- Binder, dev container --------------------------------------------------
 
 

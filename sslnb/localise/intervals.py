@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import bootstrap
 
 RESAMPLES = 2_000  # then an interval's ends are exact to 5 % of its half width
 AT_ONCE = 1_000_000  # clips drawn in one batch: 8 MB a score
@@ -75,6 +74,8 @@ def resample(
     if min(sizes) < 2:
         count = len(statistic(*samples, axis=-1))
         return np.full((count, 2), np.nan)
+    from scipy.stats import bootstrap  # half a second, and only here
+
     ends = bootstrap(
         samples,
         statistic,

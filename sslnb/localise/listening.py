@@ -13,7 +13,6 @@ the fitting sound adds is owed to listening.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,9 +29,7 @@ from sslnb.localise.intervals import (
     paired_differences,
 )
 from sslnb.localise.metrics import ciou, peak_hit, respond_to, truth_of
-
-if TYPE_CHECKING:  # torchvision, which it loads, takes a second
-    from sslnb.model import SoundLocaliser
+from sslnb.model import SoundLocaliser
 
 FITTING, OTHER, SILENCE = "fitting", "another class", "silence"
 
@@ -67,7 +64,7 @@ class Listening:
 
 
 def listening_test(
-    model: "SoundLocaliser",
+    model: SoundLocaliser,
     clips: Clips,
     seed: int = 0,
     draws: int = 4,

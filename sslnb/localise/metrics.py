@@ -7,8 +7,6 @@ The protocol is that of LVS and of the paper's released code; every choice that
 moves its numbers is spelled out in PROTOCOL, which is printed beside scores.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,9 +14,7 @@ from torch import Tensor
 from sslnb.data.clips import Clips
 from sslnb.data.field.annotations import SIZE, boxes_to_truth, refuse_reversed
 from sslnb.data.media import fit_length
-
-if TYPE_CHECKING:  # torchvision, which it loads, takes a second
-    from sslnb.model import SoundLocaliser
+from sslnb.model import SoundLocaliser
 
 HALF = SIZE * SIZE // 2
 PROTOCOL = """\
@@ -159,7 +155,7 @@ def truth_of(clips: Clips) -> Tensor:
     return torch.stack([boxes_to_truth(boxes) for boxes in known])
 
 
-def respond_to(model: "SoundLocaliser", clips: Clips, batch: int = 64) -> Tensor:
+def respond_to(model: SoundLocaliser, clips: Clips, batch: int = 64) -> Tensor:
     """Response maps (N, h, w) of a model for Clips, each image with its own sound.
 
     Sounds become as long as the model's (media.fit_length). Maps are computed where
