@@ -21,7 +21,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import soundfile
@@ -80,7 +79,7 @@ class Watch:
     def growth(self):
         """{what: growth over the whole time}, and the most memory in MB.
 
-        Only of moments at which all processes were there: workers start, and end.
+        The growth is of moments at which all processes are there: workers start, and end.
         """
         most = max(moment.processes for moment in self.moments)
         moments = [moment for moment in self.moments if moment.processes == most]
@@ -90,11 +89,13 @@ class Watch:
         time = [moment.second for moment in moments]
         memory = [moment.memory for moment in moments]
         slope = theilslopes(memory, time).slope * self.moments[-1].second
-        found = {"growth_mb": slope, "memory_mb": max(memory)}
+        most = max(moment.memory for moment in self.moments)
+        found = {"growth_mb": slope, "memory_mb": most}
         fifth = len(moments) // 5
         for what in ("files", "threads"):
             values = [getattr(moment, what) for moment in moments]
-            found[f"{what}_growth"] = median(values[-fifth:]) - median(values[:fifth])
+            # what is open for a moment only is not in the least of them
+            found[f"{what}_growth"] = min(values[-fifth:]) - min(values[:fifth])
         return found
 
 
@@ -184,7 +185,7 @@ def pack(root, count):
     process = command("pack", clips, "--out", store, *size)
     with Watch(process.pid, every=0.5) as watch:
         done(process)
-    with Watch(os.getpid(), every=0.1) as reading:
+    with Watch(os.getpid(), every=0.02) as reading:
         read_all(store, clips, count)
     found = watch.growth()
     return found | {

@@ -334,9 +334,11 @@ def most_similar(
 
     embeddings (N, C), unit vectors. originals: N labels; clips of one label are
     excerpts of one recording, and to mix them would teach nothing. By default each
-    clip is its own. Cosines are computed `block` rows at a time.
+    clip is its own. Cosines are computed `block` rows at a time, fewer where they would
+    take more than 256 MB.
     """
     count = len(embeddings)
+    block = max(1, min(block, 2**26 // max(count, 1)))
     number = {
         name: k for k, name in enumerate(dict.fromkeys(originals or range(count)))
     }

@@ -16,7 +16,9 @@ from torch import Tensor
 from sslnb.data.media import normalise, spectrogram
 from sslnb.model import SoundLocaliser
 
-BLOCK = 1_024  # queries ranked at once: with 20,000 to find, half a gigabyte
+BLOCK = 1_024  # queries ranked at once: with 20,000 to find, under a gigabyte
+SPARE = 6  # items beside the k best whose cosines are computed again
+FEW = 64  # items to be found at most, with SPARE, where not all are sorted
 
 
 def rank(
@@ -42,17 +44,59 @@ def rank(
             f"there are {len(query)} and {len(gallery)}"
         )
     length = len(gallery) - exclude_self if k is None else k
-    query, gallery = (F.normalize(x.double(), dim=1) for x in (query, gallery))
+    few = length + SPARE <= min(FEW, len(gallery) - exclude_self)
+    few &= torch.get_float32_matmul_precision() == "highest"  # else no bound on errors
+    gallery = F.normalize(gallery.double(), dim=1)
+    single = gallery.float()
     orders = []
     for start in range(0, len(query), BLOCK):
-        # A matrix product rounds equal columns differently; rounding what it gives
-        # in double precision to single makes equal features equal again.
-        cosine = (query[start : start + BLOCK] @ gallery.T).float()
+        rows = F.normalize(query[start : start + BLOCK].double(), dim=1)
+        own = None
         if exclude_self:
-            cosine[:, start:].fill_diagonal_(-torch.inf)
-        order = cosine.argsort(dim=1, descending=True, stable=True)
-        orders.append(order[:, :length].clone())
+            own = torch.arange(start, start + len(rows), device=rows.device)[:, None]
+        if few:
+            orders.append(_best(rows, gallery, single, own, length))
+        else:
+            orders.append(_sorted(rows, gallery, own)[:, :length].clone())
     return torch.cat(orders) if orders else torch.empty(0, length, dtype=torch.long)
+
+
+def _sorted(query, gallery, own):
+    """All items (Q, G) of each query, best first; own (Q, 1), or None: the item left out.
+
+    A matrix product rounds equal columns differently; rounding what it gives in double
+    precision to single makes equal features equal again.
+    """
+    cosine = (query @ gallery.T).float()
+    if own is not None:
+        cosine.scatter_(1, own, -torch.inf)
+    return cosine.argsort(dim=1, descending=True, stable=True)
+
+
+def _best(query, gallery, single, own, k):
+    """The first k columns of `_sorted`, by a product in single precision.
+
+    single: the gallery in it. Where it leaves the order open, the k + SPARE best are
+    compared in double precision, and where one that is not among them could be better,
+    all are.
+    """
+    # of a sum of C products of unit vectors, and of what is rounded before and after
+    error = (query.shape[1] + 6) * 2.0**-24
+    cosine = query.float() @ single.T
+    if own is not None:
+        cosine.scatter_(1, own, -torch.inf)
+    value, order = cosine.topk(k + SPARE)
+    gap = value[:, :k] - value[:, 1 : k + 1]
+    close = (gap <= 2 * error).any(1).nonzero()[:, 0]
+    found = order[close].sort().values  # ties keep the gallery's order
+    exact = (gallery[found] @ query[close, :, None])[:, :, 0].float()
+    exact, best = exact.sort(dim=1, descending=True, stable=True)
+    order = order[:, :k].clone()
+    order[close] = found.gather(1, best[:, :k])
+    open_ = close[exact[:, k - 1] <= value[close, -1] + error]
+    own = None if own is None else own[open_]
+    order[open_] = _sorted(query[open_], gallery, own)[:, :k]
+    return order
 
 
 def retrieval_scores(

@@ -110,6 +110,44 @@ def test_ranking_in_blocks_is_ranking_at_once(monkeypatch):
     assert whole[2].shape == (23, 4)
 
 
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize("noise", [0, 1e-9, 1e-7, 1e-6, 1e-4, 1])
+def test_the_k_best_are_the_first_of_all(noise, exclude_self, monkeypatch):
+    # groups of items that single precision can tell apart, or cannot
+    x = features(12, 40)[torch.arange(96) % 12].double()
+    x = x + noise * features(96, 40, seed=1)
+    y = x if exclude_self else x[torch.randperm(96, generator=seeded(2))]
+    cosine = (x / x.norm(dim=1)[:, None]) @ (y / y.norm(dim=1)[:, None]).T
+    cosine = cosine.float().numpy()
+    if exclude_self:
+        np.fill_diagonal(cosine, -np.inf)
+    expected = np.argsort(-cosine, axis=1, kind="stable")
+    for block in (7, 1_024):  # a block's memory does not depend on the queries
+        monkeypatch.setattr(retrieve, "BLOCK", block)
+        for k in (1, 3, 7, 8, 30):
+            found = rank(x, y, exclude_self, k)
+            assert torch.equal(found, rank(x, y, exclude_self)[:, :k])
+            assert (found.numpy() == expected[:, :k]).all()
+
+
+def test_few_of_many_are_found_without_sorting_all(monkeypatch):
+    x = features(300, 40)
+    expected = rank(x, x, True)[:, :5]
+    sizes = []
+    sort = retrieve._sorted
+    monkeypatch.setattr(
+        retrieve, "_sorted", lambda q, *rest: sizes.append(len(q)) or sort(q, *rest)
+    )
+    assert torch.equal(rank(x, x, True, k=5), expected)
+    assert sum(sizes) == 0
+    torch.set_float32_matmul_precision("medium")  # of products nothing is known then
+    try:
+        assert torch.equal(rank(x, x, True, k=5), expected)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert sum(sizes) == 300
+
+
 def test_hits_say_of_each_rank_whether_it_is_right_and_rank_last_what_is_left_out():
     similarity = torch.randn(8, 10, generator=seeded())
     similarity[:, 3] = similarity[:, 7]  # equal items keep their order

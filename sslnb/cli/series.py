@@ -47,6 +47,7 @@ Benchmark = Literal[
     "equivariance",
     "store_formats",
     "endurance",
+    "large",
 ]
 
 Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -236,7 +237,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
             `promises` prints the book's page of that name, `equivariance` trains model F
             with other weights of L_geo, `store_formats` compares our store with other
-            libraries, `endurance` watches memory and open files for an hour
+            libraries, `endurance` watches memory and open files for an hour, `large` takes
+            retrieval, folders and neighbours at VGGSound's size
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():

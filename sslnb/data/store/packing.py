@@ -100,6 +100,11 @@ def pack(
         _check_settings(out, records[0]["settings"], job.settings)
         if not complete:
             _pack_chunks(job, out, records, file, workers, skip_damaged, progress)
+            records, _ = arrays.read_index(out)
+            if not items_of(records):
+                raise ValueError(
+                    f"no clip is left to pack; {_describe(skipped_in(records))}"
+                )
             damage = arrays.find_damage(out, records, workers, progress)
             if damage:
                 advice = f"check the disk, delete {out} and pack again"
@@ -168,7 +173,10 @@ def _pack_chunks(
     skip_damaged: bool,
     progress: bool,
 ) -> None:
-    """Pack the chunks that are not in `records` yet, and add theirs, there and to `file`."""
+    """Pack the chunks that are not in `records` yet, and add theirs to `file` alone.
+
+    Memory is that of a few chunks, however many there are.
+    """
     if not skip_damaged:  # what an earlier run left out is tried again
         records[1:] = takewhile(lambda record: not record["skipped"], records[1:])
     file.truncate(len(to_lines(records)))  # a line that was cut off goes as well
@@ -183,11 +191,8 @@ def _pack_chunks(
             for name, data in rows.items():
                 arrays.write_rows(out / f"{name}.npy", row, data)
             arrays.write_down(file, to_lines([record]))
-            records.append(record)
             row += len(record["items"])
             bar.update(len(record["items"]) + len(record["skipped"]))
-    if not row:
-        raise ValueError(f"no clip is left to pack; {_describe(skipped_in(records))}")
 
 
 def _read_chunks(job: Job, done: int, workers: int) -> Generator[tuple[dict, dict]]:

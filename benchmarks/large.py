@@ -1,0 +1,129 @@
+"""Retrieval, a folder and the nearest neighbours at the size of VGGSound.
+
+    sslnb bench large
+
+Sounds that are ranked by cosine, 20,304 by 20,304, in turn with the bare product of the
+same matrices; a prepared folder of 200,000 clips (names of a few tiny files) that is
+opened; the most similar other clip of 144,000, as T_mix needs it. Each runs in a process
+of its own, whose whole memory at its peak is told, PyTorch's and Python's included.
+"""
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.endurance import tiny
+from benchmarks.ledger import record
+from sslnb.augment import most_similar
+from sslnb.data.field.layouts import open_folder
+from sslnb.retrieve import BLOCK, rank
+
+FOUND, CHANNELS = 10, 512  # the best, of so many dimensions
+RATIO, FOLDER_SECONDS, NEIGHBOURS_GB = 1.3, 5, 2  # at most
+DROP = Path("/proc/sys/vm/drop_caches")
+
+
+def apart(function, *values):
+    """What a function returns in a process of its own, and that one's peak in GB."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *values).result(), pool.submit(peak).result()
+
+
+def peak():
+    """The most memory that this process has held, in GB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return int(values["VmHWM"].split()[0]) * 1024 / 1e9
+
+
+def vectors(count):
+    return torch.randn(count, CHANNELS, generator=torch.Generator().manual_seed(0))
+
+
+def retrieval(count, rounds):
+    """Seconds of the bare product and of ranking, in turn: a pair a round."""
+    x = vectors(count)
+    unit, found = F.normalize(x, dim=1), []
+    for _ in range(1 + rounds):  # in the first, memory is asked for
+        began = time.perf_counter()
+        for rows in unit.split(BLOCK):
+            rows @ unit.T
+        between = time.perf_counter()
+        rank(x, x, exclude_self=True, k=FOUND)
+        found.append((between - began, time.perf_counter() - between))
+    return found[1:]
+
+
+def folder(root, count, rounds):
+    """Seconds in which a folder is opened, and whether from the disk each time."""
+    found, cold = [], os.access(DROP, os.W_OK)
+    for _ in range(rounds):
+        if cold:
+            os.sync()
+            DROP.write_text("3")
+        began = time.perf_counter()
+        opened = open_folder(root)
+        found.append(time.perf_counter() - began)
+        if len(opened.clips) != count:
+            raise SystemExit(f"error: {len(opened.clips)} of {count} clips found")
+    return found, cold
+
+
+def neighbours(count):
+    """Seconds in which each clip finds its most similar other one."""
+    unit = F.normalize(vectors(count), dim=1)
+    began = time.perf_counter()
+    most_similar(unit)
+    return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--retrieval", type=int, default=20_304, help="clips")
+    parser.add_argument("--folder", type=int, default=200_000, help="clips")
+    parser.add_argument("--neighbours", type=int, default=144_000, help="clips")
+    options = parser.parse_args()
+    times, ranked_gb = apart(retrieval, options.retrieval, options.rounds)
+    print("bare product, ranked: seconds", times, flush=True)
+    with tempfile.TemporaryDirectory(prefix="sslnb-") as root:
+        tiny(Path(root), options.folder)
+        (opened, cold), _ = apart(folder, root, options.folder, options.rounds)
+    print("folder opened: seconds", opened, flush=True)
+    searched, searched_gb = apart(neighbours, options.neighbours)
+    figures = {
+        "retrieval_ratio": median(ours / bare for bare, ours in times),
+        "retrieval_seconds": median(ours for _, ours in times),
+        "retrieval_memory_gb": ranked_gb,
+        "folder_seconds": median(opened),
+        "neighbours_144k_seconds": searched,
+        "neighbours_144k_gb": searched_gb,
+    }
+    record(
+        figures,
+        f"{options.retrieval:,} × {options.retrieval:,} of {CHANNELS} dimensions, the "
+        f"{FOUND} best of each, against the bare product, fp32; a folder of "
+        f"{options.folder:,} clips, {'not in' if cold else 'in'} the system's cache; "
+        f"the most similar of {options.neighbours:,}: {torch.get_num_threads()} "
+        f"threads, medians of {options.rounds} rounds in turn; whole processes; at most "
+        f"{RATIO}, {FOLDER_SECONDS} s and {NEIGHBOURS_GB} GB",
+    )
+    if (
+        figures["retrieval_ratio"] > RATIO
+        or figures["folder_seconds"] > FOLDER_SECONDS
+        or searched_gb > NEIGHBOURS_GB
+    ):
+        raise SystemExit("error: a figure is above its bound, see above")
+
+
+if __name__ == "__main__":
+    main()
