@@ -34,7 +34,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test check lab demo book doctor install store bench experiments lock clean
+.PHONY: run test check lab demo book doctor install store bench experiments lock audit newest clean
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
@@ -83,6 +83,14 @@ experiments: $(STAMP)
 # Pin anew what is installed, in lock/
 lock:
 	$(PYTHON) .ci/lock.py
+
+# Known vulnerabilities of what is installed, where a database can be reached
+audit:
+	$(PYTHON) .ci/audit.py
+
+# The fast tests with the newest version of everything but PyTorch: a report, no verdict
+newest:
+	$(PYTHON) .ci/newest.py
 
 install: $(STAMP)
 

@@ -1,10 +1,15 @@
-"""What all tests share: how stored outputs are compared, and what kernels inherit.
+"""What all tests share: outputs that are compared, what kernels inherit, no network.
 
 nbval runs the notebooks again and compares what comes out with what is stored,
 letter by letter. Machines sum in different orders, so a decimal number may differ
 a little here; everything else, whole numbers included, must be the same.
+
+No test reaches another machine, so neither does a command that is tested: whatever asks
+for one's address, or connects to it, fails, also where the code forgives the error.
 """
 
+import ipaddress
+import socket
 import sys
 
 import pytest
@@ -20,6 +25,38 @@ def figures_are_closed():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+REACHED: list[str] = []  # what a test reached for
+NAMES = {"", "localhost", socket.gethostname()}
+
+
+def stay_here(event: str, arguments: tuple) -> None:
+    """Python calls this before anything that it audits."""
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else ""  # else a file's name
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0] or ""
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else str(host)
+    try:
+        address = ipaddress.ip_address(host)
+        here = address.is_loopback or address.is_unspecified
+    except ValueError:
+        here = host in NAMES
+    if not here:
+        REACHED.append(f"{event} {host}")
+        raise ConnectionRefusedError(f"a test reached for {host}")
+
+
+@pytest.fixture(autouse=True)
+def no_test_reaches_the_network():
+    """Fail where an error of `stay_here` was forgiven."""
+    REACHED.clear()
+    yield
+    assert not REACHED
+
+
 def pytest_collectstart(collector):
     """Let nbval compare Outputs: what its `sanitize` gives back is what it compares."""
     if type(collector).__name__ == "IPyNbFile":
@@ -32,6 +69,7 @@ def pytest_collectstart(collector):
 
 def pytest_configure(config):
     """nbval's kernels are those that stored the outputs: same paths, threads, no GPU."""
+    sys.addaudithook(stay_here)
     if config.getoption("nbval", False):
         from sslnb.series.run import kernel_environment
 

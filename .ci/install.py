@@ -43,7 +43,7 @@ def unreachable() -> str:
     """Why PyTorch's server does not answer; "" where it does."""
     request = urllib.request.Request(PROBE, headers={"User-Agent": "pip"})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS):
+        with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310
             return ""
     except OSError as error:
         return str(getattr(error, "reason", error))

@@ -41,14 +41,21 @@ def entries(text: str) -> list[str]:
     return re.findall(r"^\S.*(?:\n[ ]+.*)*", "\n".join(lines), re.MULTILINE)
 
 
+def tool(group: str, folder: Path) -> Path:
+    """Python of a new environment with a dependency group of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    venv.create(folder / "env", with_pip=True)
+    python = folder / "env" / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, *project["dependency-groups"][group]], check=True)
+    return python
+
+
 def compiled(project: dict) -> list[str]:
     """Entries of everything that the project needs, as uv resolves it now."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        venv.create(folder / "env", with_pip=True)
-        python = folder / "env" / "bin" / "python"
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *project["dependency-groups"]["lock"]], check=True)
+        python = tool("lock", folder)
 
         def resolve(*arguments: str | Path):
             uv = ["-m", "uv", "pip", "compile", "--quiet", "--only-binary", ":all:"]

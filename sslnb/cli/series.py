@@ -50,6 +50,15 @@ Benchmark = Literal[
     "large",
 ]
 
+# JupyterLab keeps to this machine, and asks nobody for news, updates or extensions.
+# Options that a user gives come after these, and win.
+CLOSED = (
+    "--ServerApp.ip=127.0.0.1",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+)
+
 Rest = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
@@ -91,7 +100,7 @@ def run(
 
 
 def lab(*options: Rest):
-    """JupyterLab on the notebooks.
+    """JupyterLab on the notebooks, for this machine only.
 
     Args:
         options: of JupyterLab, --port 8890 or --notebook-dir DIR for example
@@ -104,6 +113,7 @@ def lab(*options: Rest):
             sys.executable,
             "-m",
             "jupyterlab",
+            *CLOSED,
             *root_too,
             *(() if elsewhere else ("--notebook-dir", str(ROOT / "notebooks"))),
             *options,

@@ -148,6 +148,8 @@ def read_grid(path: str | Path = GRID) -> Grid:
 def _runs(name, content):
     """The runs of a variant."""
     try:
+        if "/" in name or "\0" in name:  # its results are files of that name
+            raise ValueError("its name has a character that names of files have not")
         changes = {**content.get("base", {}), **_resolved(name, content, ())}
         own = {key: changes.pop(key) for key in OWN if key in changes}
         kind = own.get("kind", "trained")

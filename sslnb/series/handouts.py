@@ -105,11 +105,13 @@ def relink(book: NotebookNode, source: Path, target: Path, made: set[Path]) -> N
         path = Path(os.path.normpath(source.parent / link[2]))
         if path in made or not path.exists():
             return link[0]
-        place = target.parent / link[2]
         if path.suffix in PICTURES and NOTEBOOKS in path.parents:
+            # not by the link as it stands, which may go by way of other folders
+            within = os.path.relpath(path, source.parent)
+            place = target.parent / within
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-            return link[0]
+            return link[1] + Path(within).as_posix()
         return link[1] + Path(os.path.relpath(path, target.parent)).as_posix()
 
     for cell in book.cells:

@@ -55,6 +55,9 @@ def read_index(folder: Path) -> tuple[list[dict], bool]:
         records = [json.loads(line) for line in lines]
         if records and records[0]["format"] != FORMAT:
             raise ValueError(f"format {records[0]['format']}, not {FORMAT}")
+        for name in records[0]["arrays"] if records else ():
+            if not name.isidentifier():  # it is a file of this folder
+                raise ValueError(f"no name of an array: {name!r}")
         complete = len(records) > 1 and "complete" in records[-1]
         if complete and records.pop()["complete"] != zlib.crc32(to_lines(records)):
             raise ValueError("wrong checksum")
