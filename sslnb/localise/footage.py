@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+from av.video.reformatter import ColorRange, Colorspace
 
 from sslnb.data.decode import (
     NO_AUDIO,
@@ -41,6 +42,7 @@ from sslnb.data.decode import (
 from sslnb.data.media import AudioConfig, fit_length
 
 CLOCK = 90_000  # ticks per second: of frames within the same tick, one is kept
+ITU601 = (2, 5, 6)  # FFmpeg's numbers of this matrix; 2: none is said
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,10 @@ def open_footage(path: Path) -> Footage:
         return Footage(path, start, seconds, counts[video], size)
 
 
-def read_frames(
+def decoded_frames(
     footage: Footage, fps: float | None = None
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Frames in order, upright, at most `fps` per second: (seconds, (H, W, 3) uint8).
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Frames in order, as they are stored, at most `fps` per second: (seconds, frame).
 
     ClipError where a frame is damaged or has no time.
     """
@@ -120,10 +122,61 @@ def read_frames(
             time = frame.pts * frame.time_base - footage.start
             slot = math.floor(time * (fps or CLOCK) + 1e-3)
             if slot > last:
-                image = frame.reformat(*footage.size, format="rgb24").to_ndarray()
-                image = np.rot90(image, round(frame.rotation / 90))
-                yield float(time), np.ascontiguousarray(image)
+                yield float(time), frame
                 last = slot
+
+
+def read_frames(
+    footage: Footage, fps: float | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Frames in order, upright, at most `fps` per second: (seconds, (H, W, 3) uint8).
+
+    ClipError where a frame is damaged or has no time.
+    """
+    for time, frame in decoded_frames(footage, fps):
+        image = frame.reformat(*footage.size, format="rgb24").to_ndarray()
+        yield time, np.ascontiguousarray(np.rot90(image, turns(frame)))
+
+
+def read_yuv_frames(
+    footage: Footage, fps: float | None = None
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The same frames as yuv420p, which encoders take: (seconds, frame, upright).
+
+    All have one `colorspace`: ITU-R 601 where the first frame says so or says none (as
+    FFmpeg takes it), else 709, since not every player knows others.
+    """
+    space = None
+    for time, frame in decoded_frames(footage, fps):
+        own = Colorspace.ITU601 if frame.colorspace in ITU601 else frame.colorspace
+        space = space or (own if own == Colorspace.ITU601 else Colorspace.ITU709)
+        flat = frame.reformat(
+            *footage.size,
+            "yuv420p",
+            src_colorspace=own,
+            dst_colorspace=space,
+            dst_color_range=ColorRange.MPEG,
+        )
+        if count := turns(frame):
+            flat = _rotate(flat, count)
+        flat.colorspace = space
+        yield time, flat
+
+
+def _rotate(frame, count):
+    """A frame of yuv420p, rotated by quarter turns, plane by plane."""
+    quarters = frame.to_ndarray().reshape(6, -1)  # 4 of brightness, 2 of colour
+    whole, half = (frame.height, frame.width), (frame.height // 2, frame.width // 2)
+    planes = (quarters[:4].reshape(whole), *quarters[4:].reshape(2, *half))
+    planes = [np.rot90(plane, count) for plane in planes]
+    stacked = np.concatenate([plane.ravel() for plane in planes])
+    width = planes[0].shape[1]
+    return av.VideoFrame.from_ndarray(stacked.reshape(-1, width), "yuv420p")
+
+
+def turns(frame: av.VideoFrame) -> int:
+    """Quarter turns, anticlockwise, that set a frame upright: 0, 1, 2 or 3."""
+    return round(frame.rotation / 90) % 4
 
 
 class Sound:

@@ -27,17 +27,27 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from av.video.reformatter import Colorspace
+from av.video.reformatter import ColorRange
 from matplotlib import colormaps
 from PIL import Image
 
 from sslnb.data.decode import UNDECODABLE, ClipError, decode
 from sslnb.files import atomic_write, remove_leftovers
-from sslnb.localise.footage import CLOCK, Sound, open_footage, opened, read_frames
+from sslnb.localise.footage import (
+    CLOCK,
+    Sound,
+    decoded_frames,
+    open_footage,
+    opened,
+    read_yuv_frames,
+    turns,
+)
 from sslnb.model import SoundLocaliser
 
 COLOURS, OPACITY = "viridis", 0.6  # as the notebooks draw maps
 BATCH = 16  # frames
+FINER = 32  # points of the coloured map to a cell, in each direction
+LARGE = 2_100_000  # pixels, just over 1080p: from here on, encoding would take the time
 COPIED = ("aac", "mp3", "opus")  # players and browsers take these in an MP4
 
 
@@ -85,13 +95,13 @@ def heat_video(
         remove_leftovers(target)
     count = min(source.count, math.ceil(source.seconds * (fps or CLOCK)))
     with tempfile.TemporaryFile() as file:  # maps, until their range is known
-        frames = read_frames(source, fps)
+        frames = decoded_frames(source, fps)
         frames = progress(frames, total=count, desc="maps", unit="frame")
         count, best, shape, low, high = _store(_respond(model, source, frames), file)
         if not count:
             raise ClipError(path, UNDECODABLE, "none of its frames can be shown")
         file.seek(0)
-        frames = read_frames(source, fps)
+        frames = read_yuv_frames(source, fps)
         frames = progress(frames, total=count, desc="video", unit="frame")
         with atomic_write(poster) as image, atomic_write(out) as part:
             frames = _overlaid(frames, file, shape, low, high)
@@ -102,24 +112,55 @@ def heat_video(
 
 
 def overlay(
-    image: np.ndarray, response: np.ndarray, low: float, high: float
-) -> np.ndarray:
-    """An image (H, W, 3) uint8 under its map (h, w), coloured from low to high."""
+    frame: av.VideoFrame, response: np.ndarray, low: float, high: float
+) -> av.VideoFrame:
+    """A frame (yuv420p, of even size) under its map (h, w), coloured from low to high.
+
+    Colours are mixed as they are stored, which is linear in red, green and blue.
+    """
     level = ((response - low) / max(high - low, 1e-12)).clip(0, 1)
     grey = Image.fromarray((255 * level).round().astype(np.uint8))
-    heat = grey.resize(image.shape[1::-1], Image.Resampling.BILINEAR)
-    heat.putpalette(colormaps[COLOURS](np.arange(256), bytes=True)[:, :3].tobytes())
-    return np.asarray(Image.blend(Image.fromarray(image), heat.convert("RGB"), OPACITY))
+    # finer by PIL, which interpolates levels; from there on colours will do, at once
+    grey = grey.resize([FINER * side for side in grey.size], Image.Resampling.BILINEAR)
+    grey.putpalette(colormaps[COLOURS](np.arange(256), bytes=True)[:, :3].tobytes())
+    heat = av.VideoFrame.from_ndarray(np.asarray(grey.convert("RGB")), "rgb24")
+    heat = heat.reformat(
+        frame.width,
+        frame.height,
+        "yuv420p",
+        dst_colorspace=frame.colorspace,
+        dst_color_range=ColorRange.MPEG,
+    )
+    below, above = (Image.fromarray(x.to_ndarray()) for x in (frame, heat))
+    mixed = np.asarray(Image.blend(below, above, OPACITY))
+    found = av.VideoFrame.from_ndarray(mixed, "yuv420p")
+    found.colorspace = frame.colorspace
+    return found
+
+
+def _squash(frames, size, config):
+    """Frames (time, frame), of a size before any rotation, as (time, the model's input).
+
+    At once, since a batch of frames in full size may take much memory.
+    """
+    side, how = config.image_size, Image.Resampling[config.resample.upper()]
+    for time, frame in frames:
+        pixels = frame.reformat(*size, "rgba").to_ndarray().view(np.uint32)[..., 0]
+        pixels = np.ascontiguousarray(np.rot90(pixels, turns(frame)))
+        # as Pillow keeps RGB: it need not copy
+        image = Image.frombuffer(
+            "RGBX", pixels.shape[::-1], pixels, "raw", "RGBX", 0, 1
+        )
+        image = image.resize((side, side), how).convert("RGB")
+        yield time, torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _respond(model, source, frames):
     """Maps (B, h, w) of frames, each with the sound around it, batch by batch."""
-    config, device = model.config, next(model.parameters()).device
-    size, how = (config.image_size,) * 2, Image.Resampling[config.resample.upper()]
-    sound, frames = Sound(source, config.audio), iter(frames)
-    while batch := list(islice(frames, BATCH)):
-        images = [Image.fromarray(image).resize(size, how) for _, image in batch]
-        images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    device, sound = next(model.parameters()).device, Sound(source, model.config.audio)
+    squashed = _squash(frames, source.size, model.config)
+    while batch := list(islice(squashed, BATCH)):
+        images = torch.stack([image for _, image in batch])
         waves = torch.stack([sound.around(time) for time, _ in batch])
         yield model.predict(images.to(device), waves.to(device)).cpu().numpy()
 
@@ -143,25 +184,25 @@ def _store(batches, file):
 
 
 def _overlaid(frames, file, shape, low, high):
-    """Frames (time, image) under their maps, which `file` holds in order."""
-    for time, image in frames:
+    """Frames (time, frame) under their maps, which `file` holds in order."""
+    for time, frame in frames:
         response = np.frombuffer(file.read(4 * math.prod(shape)), np.float32)
-        yield time, overlay(image, response.reshape(shape), low, high)
+        yield time, overlay(frame, response.reshape(shape), low, high)
 
 
 def _save_frame(frames, index, path):
     """The same frames; the one at `index` is saved as an image as it passes."""
-    for k, (time, image) in enumerate(frames):
+    for k, (time, frame) in enumerate(frames):
         if k == index:
-            Image.fromarray(image).save(path)
-        yield time, image
+            frame.to_image().save(path)
+        yield time, frame
 
 
 def _write(source, path, frames, rate):
-    """Encode frames (time, image), about `rate` per second, and the source's sound."""
+    """Encode frames (time, frame), about `rate` per second, and the source's sound."""
     with _target(path) as target:
         first = next(frames)
-        height, width, _ = first[1].shape
+        width, height = first[1].width, first[1].height
         stream = target.add_stream(
             "libx264",
             rate=Fraction(rate).limit_denominator(1_000),
@@ -169,17 +210,19 @@ def _write(source, path, frames, rate):
             width=width,
             height=height,
             time_base=Fraction(1, CLOCK),
-            options={"preset": "veryfast", "crf": "20"},
+            options={
+                "preset": "veryfast" if width * height < LARGE else "ultrafast",
+                "crf": "20",
+            },
         )
-        # from_ndarray's RGB is converted by ITU-R 601
-        stream.codec_context.colorspace = Colorspace.ITU601
+        stream.codec_context.colorspace = first[1].colorspace
+        stream.codec_context.color_range = ColorRange.MPEG
         sound = _sound_packets(source, target)
         waiting = next(sound)  # adds its track before anything is written
-        for time, image in chain([first], frames):
+        for time, frame in chain([first], frames):
             while waiting and waiting.pts * waiting.time_base <= time:
                 target.mux(waiting)
                 waiting = next(sound, None)
-            frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = round(time * CLOCK), Fraction(1, CLOCK)
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))

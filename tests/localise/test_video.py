@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from av.stream import Disposition
+from av.video.reformatter import Interpolation
 from matplotlib import colormaps
 from PIL import Image
 from torch import nn
@@ -157,21 +158,36 @@ def heated(image, response, low, high):
 # --- pictures ---------------------------------------------------------------------
 
 
-def test_an_overlay_is_a_mixture_of_picture_and_colour():
+def overlaid(image, response, low, high, space=5):
+    """`overlay` of a picture (H, W, 3), as a picture."""
+    frame = av.VideoFrame.from_ndarray(image, "rgb24")
+    frame = frame.reformat(
+        format="yuv420p", dst_colorspace=space, dst_color_range="MPEG"
+    )
+    frame.colorspace = space
+    found = overlay(frame, response, low, high)
+    exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    return found.to_ndarray(format="rgb24", interpolation=exact)
+
+
+@pytest.mark.parametrize("space", [1, 5], ids=["BT.709", "BT.601"])
+@pytest.mark.parametrize("size", [(150, 86), (62, 94)])
+def test_an_overlay_is_a_mixture_of_picture_and_colour(size, space):
     generator = np.random.default_rng(0)
-    image = generator.integers(0, 256, (30, 44, 3), np.uint8)
+    # of few pixels, blown up: in yuv420p, 2 × 2 pixels share their colour
+    few = generator.integers(0, 256, (2, 3, 3), np.uint8)
+    image = np.asarray(Image.fromarray(few).resize(size, Image.Resampling.BICUBIC))
     response = generator.uniform(0.2, 0.9, (4, 5)).astype(np.float32)
-    found = overlay(image, response, 0.2, 0.9)
-    right = heated(image, response, 0.2, 0.9)
-    assert found.dtype == np.uint8
-    assert np.abs(found - right).max() < 5 and np.abs(found - right).mean() < 1
+    found = overlaid(image, response, 0.2, 0.9, space)
+    wrong = np.abs(found - heated(image, response, 0.2, 0.9))
+    assert wrong.max() < 18 and wrong.mean() < 1.6
 
 
 def test_a_flat_overlay_is_dark():
     image = np.full((8, 8, 3), 100, np.uint8)
-    found = overlay(image, np.full((2, 2), 0.7, np.float32), 0.7, 0.7)
+    found = overlaid(image, np.full((2, 2), 0.7, np.float32), 0.7, 0.7)
     dark = 0.4 * 100 + 0.6 * 255 * np.array(colormaps["viridis"](0)[:3])
-    assert np.abs(found - dark).max() <= 1.5
+    assert np.abs(found - dark).max() <= 2
 
 
 def test_colours_are_those_of_the_notebooks(monkeypatch):
@@ -215,7 +231,7 @@ def test_what_is_written_is_the_overlay_of_what_was_there(tmp_path):
     later, after = frames_of(tmp_path / "heat.mp4")
     assert np.allclose(times, later, atol=1e-4)
     for image, response, shown in zip(before, maps, after):
-        right = overlay(image, response, maps.min(), maps.max())
+        right = overlaid(image, response, maps.min(), maps.max())
         # H.264 keeps colours at half the resolution: sharp edges of colour blur
         assert np.abs(shown.astype(int) - right).mean() < 5
         assert np.abs(np.median(shown - right.astype(float))) < 2
@@ -244,13 +260,16 @@ def test_a_rotation_is_obeyed(tmp_path, degrees):
         wave=tone(0.5),
     )
     model = Red()
-    heat_video(model, source, tmp_path / "heat.mp4")
+    found = heat_video(model, source, tmp_path / "heat.mp4")
     _, stored = frames_of(source)  # decoders leave the turning to players
     _, pictures = frames_of(tmp_path / "heat.mp4")
     right = np.rot90(stored[0], degrees // 90)
     assert pictures[0].shape == right.shape
     seen = np.asarray(Image.fromarray(right).resize((32, 32), Image.BILINEAR))
     assert np.array_equal(model.images[0].permute(1, 2, 0), seen)
+    response = Red().predict(model.images[0][None], model.waves[0][None])[0].numpy()
+    heat = overlaid(np.ascontiguousarray(right), response, found.low, found.high)
+    assert np.abs(pictures[0].astype(int) - heat).mean() < 5
 
 
 def test_pixels_that_are_not_square_become_square(tmp_path):
@@ -602,8 +621,12 @@ def test_the_poster_is_the_frame_that_points_most_clearly(tmp_path):
     best = max(range(40), key=lambda k: maps[k].max() - maps[k].mean())
     assert 20 < best < 30
     _, before = frames_of(source)
-    right = overlay(before[best], maps[best], found.low, found.high)
-    assert np.array_equal(np.asarray(Image.open(found.poster)), right)
+    shown = np.asarray(Image.open(found.poster)).astype(int)
+    wrong = [
+        np.abs(shown - overlaid(image, response, found.low, found.high)).mean()
+        for image, response in zip(before, maps, strict=True)
+    ]
+    assert np.argmin(wrong) == best and wrong[best] < 2
 
 
 # --- what cannot be ---------------------------------------------------------------
