@@ -48,6 +48,7 @@ Benchmark = Literal[
     "store_formats",
     "endurance",
     "large",
+    "installs",
 ]
 
 # JupyterLab keeps to this machine, and asks nobody for news, updates or extensions.
@@ -248,7 +249,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
             `promises` prints the book's page of that name, `equivariance` trains model F
             with other weights of L_geo, `store_formats` compares our store with other
             libraries, `endurance` watches memory and open files for an hour, `large` takes
-            retrieval, folders and neighbours at VGGSound's size
+            retrieval, folders and neighbours at VGGSound's size, `installs` makes an
+            install from nothing and runs the fast tests on it
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():
