@@ -8,6 +8,8 @@
 # make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
 # make bench    every benchmark: about 30 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
+# make lock     pin anew what is installed; make audit: its known vulnerabilities
+# make newest   the fast tests with the newest versions of everything: a report
 #
 # PyTorch with CUDA, or not: make install TORCH=cuda, or TORCH=cpu; else what fits
 # Another Python:         make PYTHON=python3.13 install
@@ -80,15 +82,12 @@ bench: $(STAMP)
 experiments: $(STAMP)
 	@$(SSLNB) experiments $(ARGS)
 
-# Pin anew what is installed, in lock/
 lock:
 	$(PYTHON) .ci/lock.py
 
-# Known vulnerabilities of what is installed, where a database can be reached
 audit:
 	$(PYTHON) .ci/audit.py
 
-# The fast tests with the newest version of everything but PyTorch: a report, no verdict
 newest:
 	$(PYTHON) .ci/newest.py
 

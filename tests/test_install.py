@@ -39,7 +39,10 @@ def load(path):
     return module
 
 
-install, lock = load(".ci/install.py"), load(".ci/lock.py")
+install = load(".ci/install.py")
+sys.path.insert(0, str(ROOT / ".ci"))  # its files import each other
+lock, audit, newest = load(".ci/lock.py"), load(".ci/audit.py"), load(".ci/newest.py")
+sys.path.pop(0)
 
 
 def normal(name):
@@ -120,6 +123,40 @@ def test_a_lock_is_read_as_it_is_written():
     text = (ROOT / "lock" / "torch-cpu.txt").read_text()
     one, *_ = entries = lock.entries(text)
     assert len(entries) == 3 and one.startswith("torch==") and one.count("--hash") == 6
+
+
+def test_newest_versions_are_those_of_all_but_pytorch():
+    text = newest.PIN.sub(r"\1", (ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads(text)["project"]
+    groups = project["dependencies"], *project["optional-dependencies"].values()
+    found = [line for group in groups for line in group]
+    pinned = {r.name for r in map(Requirement, found) if r.specifier}
+    assert pinned == {"torch", "torchvision", "torchaudio"} and len(found) == len(
+        DIRECT
+    )
+    assert 'build-backend = "setuptools.build_meta"' in text
+
+
+KNOWN = {"id": "PYSEC-1", "fix_versions": ["2.0"]}
+ASKED = {"name": "one", "version": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        ([{**ASKED, "vulns": []}], 0, "2 of 2 packages audited, 0 vulnerable"),
+        ([{**ASKED, "vulns": [KNOWN]}], 1, "one 1.0: PYSEC-1, fixed in 2.0"),
+        ([{**ASKED, "skip_reason": "404"}], 0, "No database reached: none of 2"),
+        (None, 0, "No database reached: no route"),
+    ],
+)
+def test_an_audit_says_what_it_could_not_ask(monkeypatch, capsys, answer, code, told):
+    text = "" if answer is None else json.dumps({"dependencies": answer})
+    done = subprocess.CompletedProcess("", 0, text, "Traceback\nno route")
+    monkeypatch.setattr(audit, "tool", lambda *_: "python")
+    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
+    assert audit.main() == code
+    assert told in capsys.readouterr().out
 
 
 def test_readme_names_no_other_version():
