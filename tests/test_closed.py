@@ -16,10 +16,12 @@ import nbformat
 import psutil
 import pytest
 from bs4 import BeautifulSoup
+from jupyterlab.labapp import LabApp
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from conftest import REACHED
+from sslnb.cli import series
 from sslnb.data.store import arrays
 from sslnb.experiments.grid import read_grid
 from sslnb.series import handouts, run
@@ -117,6 +119,19 @@ def test_jupyterlab_is_for_this_machine_wants_a_token_and_asks_nobody(lab):
     settings = json.loads(page.find(id="jupyter-config-data").string)
     assert settings["news"]["disabled"] is True
     assert settings["extensionManager"]["can_install"] is False
+
+
+@pytest.mark.parametrize("given", ["--ip=127.0.0.9", "--ServerApp.ip=127.0.0.9"])
+def test_who_opens_jupyterlab_says_so_and_is_obeyed(monkeypatch, given):
+    started = []
+    monkeypatch.setattr(
+        series.os, "execve", lambda _, command, __: started.append(command)
+    )
+    series.lab(given)
+    (command,) = started
+    LabApp().parse_command_line(command[3:])  # exits where an option is given twice
+    assert [o for o in command if "ip=" in o] == [given]
+    assert {o for o in series.CLOSED if "ip=" not in o} <= set(command)
 
 
 # --- nothing is reached for -------------------------------------------------

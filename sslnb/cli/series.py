@@ -51,8 +51,8 @@ Benchmark = Literal[
     "installs",
 ]
 
-# JupyterLab keeps to this machine, and asks nobody for news, updates or extensions.
-# Options that a user gives come after these, and win.
+# JupyterLab keeps to this machine, and asks nobody for news, updates or extensions;
+# a user's own option takes the place of one of these.
 CLOSED = (
     "--ServerApp.ip=127.0.0.1",
     "--LabApp.news_url=None",
@@ -107,14 +107,17 @@ def lab(*options: Rest):
         options: of JupyterLab, --port 8890 or --notebook-dir DIR for example
     """
     root_too = ["--allow-root"] if os.getuid() == 0 else []  # in containers
-    elsewhere = any(option.startswith("--notebook-dir") for option in options)
+    given = {option.partition("=")[0] for option in options}
+    elsewhere = "--notebook-dir" in given
+    given |= {"--ServerApp.ip"} if "--ip" in given else set()
+    closed = [option for option in CLOSED if option.partition("=")[0] not in given]
     os.execve(
         sys.executable,
         [
             sys.executable,
             "-m",
             "jupyterlab",
-            *CLOSED,
+            *closed,
             *root_too,
             *(() if elsewhere else ("--notebook-dir", str(ROOT / "notebooks"))),
             *options,
