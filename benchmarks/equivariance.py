@@ -30,8 +30,8 @@ from sslnb.experiments.run import provenance
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.teach import figures
 from sslnb.teach.equivariance import TRIED, USUAL, trial
-from sslnb.training.checkpoint import states
 from sslnb.training.clips import heard_in, load_training
+from sslnb.training.folder import states
 from sslnb.training.loop import train
 from sslnb.training.recipe import RECIPES, REGIMES, TrainConfig
 

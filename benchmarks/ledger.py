@@ -36,6 +36,14 @@ ROWS = {
         "a move of a widget, answered: milliseconds, of the slowest control",
         CPU,
     ),
+    "start_seconds": (
+        "a command's start, until its first word: seconds, of the slowest",
+        CPU,
+    ),
+    "make_run_minutes": (
+        "`make run` once installed: all notebooks, and a model trained, minutes",
+        CPU,
+    ),
     "score_seconds": ("5,158 clips scored with all intervals, seconds", CPU),
     "fp32_ratio": (
         "training step at the paper's shapes, fp32: times as fast as the "

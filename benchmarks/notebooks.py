@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.ledger import record
-from sslnb.series import run
+from sslnb.series import listing, run
 
 
 def seconds(path):
@@ -27,7 +27,7 @@ def main():
     parser.add_argument("notebooks", nargs="*", help="01 to 08, A1 to A3 [all]")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    paths = run.notebooks(options.notebooks)
+    paths = listing.notebooks(options.notebooks)
     taken = {path.stem: [] for path in paths}
     for _ in range(options.rounds):
         for path in paths:

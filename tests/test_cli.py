@@ -141,6 +141,7 @@ def test_choices_are_those_of_the_code():
         (["export"], "--out requires an argument"),
         (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
         (["bench", "all", "--rounds", "1"], "say which benchmark"),
+        (["train", "--out", "x", "--data", "packed"], "--root must say where it lies"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
@@ -160,8 +161,7 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
         (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
         (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
         (["export", "nowhere", "--out", "x"], "nowhere"),
-        (["score", "--responses", "a.npz", "--annotations", "b.json"], "b.json"),
-        (["train", "--out", "x", "--data", "packed"], "root must say where it lies"),
+        (["score", "--responses", "a.npz", "--annotations", "b.json"], "a.npz"),
     ],
 )
 def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatch):
@@ -169,6 +169,56 @@ def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatc
     assert main(arguments) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and said in line
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["train", "--out", "{held}"], "holds a run already (model.safetensors"),
+        (
+            ["train", "--out", "x", "--data", "packed", "--root", "nowhere"],
+            "nowhere: No",
+        ),
+        (["train", "--out", "x", "--start", "nowhere"], "nowhere: No such file"),
+        (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
+        (
+            ["maps", "nowhere", "--checkpoint", "{held}", "--out", "x.npz"],
+            "nowhere: No",
+        ),
+        (
+            ["score", "--responses", "a.npz", "--annotations", "b.json"],
+            "a.npz: No such",
+        ),
+        (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4: No such file"),
+        (["export", "nowhere", "--out", "x"], "nowhere: No such file"),
+        (["retrieve", "nowhere"], "nowhere: No such file"),
+        (["verify", "nowhere"], "nowhere: No such file"),
+        (["run", "99"], "no notebook '99'"),
+        (["lint", "99"], "no notebook '99'"),
+        (["handouts", "99"], "no notebook '99'"),
+        (["slides", "99"], "no notebook '99'"),
+    ],
+)
+def test_what_is_missing_or_taken_is_said_before_anything_slow_is_loaded(
+    arguments, said, tmp_path
+):
+    held = tmp_path / "held"
+    held.mkdir()
+    (held / "model.safetensors").touch()
+    code = (
+        "import sys; from sslnb.cli import main; number = main(sys.argv[1:]); "
+        "print(number, {'torch', 'nbformat'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(text.format(held=held) for text in arguments)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "1 set()\n", done.stderr
+    assert done.stderr.startswith("error: ") and said in done.stderr
+    assert list(tmp_path.iterdir()) == [held]
 
 
 def test_an_error_of_several_lines_becomes_one(tmp_path, capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sslnb.series import lint, run
+from sslnb.series import lint, listing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -167,7 +167,7 @@ def test_the_readme_links_to_the_address_of_pyproject():
 
 def test_every_notebook_begins_with_the_cell_that_fetches_the_series():
     assert home.CELL == lint.FETCHES  # beside the cells that the linter counts
-    for path in run.notebooks():
+    for path in listing.notebooks():
         cell = nbformat.read(path, 4).cells[1]
         assert cell.id == home.CELL
         assert cell.source == home.GUARD.format(home=home.published())

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 from sslnb.cli import app
-from sslnb.series import run
+from sslnb.series import listing
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "TEACHING.md").read_text(encoding="utf-8")
@@ -15,7 +15,7 @@ TEXT = (ROOT / "TEACHING.md").read_text(encoding="utf-8")
 def titles():
     """{number of a notebook: {title of an exercise: its size}}."""
     found = {}
-    for path in run.notebooks():
+    for path in listing.notebooks():
         text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
         named = re.findall(r"^### Exercise \((.+?)\): (.+)$", text, re.MULTILINE)
         found[path.name[:2]] = {title: size for size, title in named}
@@ -57,7 +57,7 @@ def test_sections_that_the_plan_names_are_in_the_notebooks():
     for number, listed in re.findall(
         r"\b(0\d)\]?[^|\n]*?, sections? ([\d, and]+)", TEXT
     ):
-        (path,) = run.notebooks([number])
+        (path,) = listing.notebooks([number])
         text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
         for section in re.findall(r"\d+", listed):
             assert re.search(rf"^## {section} · ", text, re.MULTILINE), (

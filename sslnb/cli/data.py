@@ -19,6 +19,7 @@ from sslnb.cli.options import (
     Split,
     Workers,
     default,
+    need,
 )
 
 GROUP = Group("Data (notebook 01)", sort_key=2)
@@ -108,10 +109,11 @@ def pack(
         classes: vggsound.csv, for the labels
     """
     from sslnb.data.field.layouts import open_folder
-    from sslnb.data.store.clips import pack
 
     folder = open_folder(clips, annotations, classes, listed)
     print(folder.describe())
+    from sslnb.data.store.clips import pack
+
     skipped = pack(folder, out, size, seconds, workers, skip_damaged, progress)
     _packed(out, skipped)
 
@@ -154,6 +156,7 @@ def verify(path: Path, /, *, workers: Workers = None, progress: Progress = True)
     Args:
         path: folder of a store, or a published file
     """
+    need(path)
     if path.is_dir():
         from sslnb.data.store.clips import verify as verify_store
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from sslnb.cli.options import default, open_model
+from sslnb.cli.options import default, need, open_model
 from sslnb.files import CHECKPOINT
 
 GROUP = Group("The model elsewhere", sort_key=7)
@@ -30,6 +30,7 @@ def export(
     Args:
         out: folder to write to
     """
+    need(checkpoint)
     from sslnb.export import export as export_model
 
     for path in export_model(open_model(checkpoint, "cpu"), out):

@@ -18,6 +18,7 @@ from sslnb.cli.options import (
     SkipDamaged,
     bar,
     default,
+    need,
     open_model,
 )
 from sslnb.files import CHECKPOINT
@@ -58,6 +59,7 @@ def maps(
         sound: what each image is played; another: of a clip of another class, or of
             another source video where the class of a clip is not known
     """
+    need(clips, checkpoint, annotations, listed)
     from sslnb.localise.respond import map_folder
 
     map_folder(
@@ -100,6 +102,7 @@ def score(
         threshold: of pIA, in units of the maps; choose it on other clips than these
         out: .csv or .tsv to write, with a row for each clip
     """
+    need(responses, annotations, negatives, *(others or ()))
     from sslnb.localise.report import score_file
 
     print(
@@ -139,6 +142,7 @@ def video(
         out: the .mp4 to write
         fps: frames a second to keep, at most
     """
+    need(video, checkpoint)
     from sslnb.localise.video import heat_video
 
     found = heat_video(open_model(checkpoint, device), video, out, fps, bar(progress))

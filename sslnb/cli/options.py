@@ -1,5 +1,7 @@
 """Options that mean the same in every command."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +42,13 @@ SkipDamaged = Annotated[
 ]
 FrameSize = Annotated[PositiveInt, Parameter(help="pixels of a frame's side")]
 Seconds = Annotated[PositiveFloat, Parameter(help="seconds of sound of a clip")]
+
+
+def need(*paths: Path | None) -> None:
+    """FileNotFoundError for the first path that is missing, before torch is loaded."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def bar(progress: bool, **settings):

@@ -17,6 +17,7 @@ from sslnb.cli.options import (
     Split,
     bar,
     default,
+    need,
     open_model,
 )
 from sslnb.files import CHECKPOINT
@@ -57,6 +58,7 @@ def retrieve(
     """
     if (clips is None) == (split is None):
         raise CycloptsError(msg="give either a folder of CLIPS or --split")
+    need(clips, checkpoint, classes, listed)
     from sslnb.retrieve import embed_clips, retrieval_scores
 
     model = open_model(checkpoint, device)

@@ -30,6 +30,7 @@ BENCHMARKS = (  # in turn
     "score",
     "widgets",
     "train",
+    "startup",
     "notebooks",
     "ledger",
 )
@@ -41,6 +42,7 @@ Benchmark = Literal[
     "score",
     "widgets",
     "train",
+    "startup",
     "notebooks",
     "ledger",
     "promises",
@@ -88,6 +90,7 @@ def run(
         raise CycloptsError(
             msg="--store keeps the parameters as they stand: leave out --parameter"
         )
+    _known(notebooks)
     from sslnb.series.run import run_series, store_series
 
     if store:
@@ -157,6 +160,7 @@ def handouts(
         notebooks: 01 to 08, A1 to A3 [default: all]
         out: folder to write into
     """
+    _known(notebooks)
     from sslnb.series.handouts import make_handouts
 
     titles = make_handouts(out, notebooks)
@@ -165,6 +169,13 @@ def handouts(
     count = _count(sum(map(len, titles.values())), "exercise")
     where = f"{out / 'student'}, {out / 'solutions'}"
     print(f"{count} in {_count(len(titles), 'notebook')}: {where}")
+
+
+def _known(notebooks):
+    """Paths of notebooks; ValueError for one that is not known, before all else."""
+    from sslnb.series.listing import notebooks as find
+
+    return find(notebooks)
 
 
 def _count(number: int, what: str) -> str:
@@ -184,6 +195,7 @@ def slides(
         notebooks: 01 to 08, A1 to A3 [default: all]
         out: folder to write into
     """
+    _known(notebooks)
     from sslnb.series.slides import make_slides
 
     print(*make_slides(out, notebooks), sep="\n")
@@ -199,10 +211,9 @@ def lint(*notebooks: str):
     Args:
         notebooks: 01 to 08, A1 to A3, or paths [default: all]
     """
+    paths = _known(notebooks)
     from sslnb.series.lint import lint, read
-    from sslnb.series.run import notebooks as find
 
-    paths = find(notebooks)
     found = [f"{path.name}, {line}" for path in paths for line in lint(read(path))]
     print(*found, sep="\n") if found else print(
         _count(len(paths), "notebook"), "in order"

@@ -9,7 +9,8 @@ from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.types import PositiveInt
 
 from sslnb.cli.errors import in_one_line
-from sslnb.cli.options import Device, Flag, Listed, Progress, SkipDamaged, bar
+from sslnb.cli.options import Device, Flag, Listed, Progress, SkipDamaged, bar, need
+from sslnb.training.folder import LOCK, refuse_another_run
 from sslnb.training.recipe import VAL_CLIPS, TrainConfig
 
 GROUP = Group("Training (notebook 05)", sort_key=3)
@@ -86,6 +87,11 @@ def train(
         config = TrainConfig.from_preset(**{"preset": "laptop", **(settings or {})})
     except ValueError as error:
         raise CycloptsError(msg=str(error)) from error
+    if data != "soundstamps" and root is None:
+        raise CycloptsError(msg=f"--data {data}: --root must say where it lies")
+    need(root, listed, start, benchmark)
+    if not resume and not (out / LOCK).exists():  # again once it is locked
+        refuse_another_run(out)
     if device == "cpu":  # before torch looks for them
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     from sslnb.cli.options import choose_device

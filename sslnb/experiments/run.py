@@ -28,8 +28,9 @@ from sslnb.experiments.grid import FOLDER, RUNS, Run
 from sslnb.experiments.packed import pack_columns, unpack_columns
 from sslnb.files import ROOT, atomic_write, locked, remove_leftovers
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import files_of_run, history_in, run_folder, states
+from sslnb.training.checkpoint import history_in
 from sslnb.training.clips import load_training
+from sslnb.training.folder import files_of_run, run_folder, states
 from sslnb.training.loop import train
 from sslnb.training.state import network
 

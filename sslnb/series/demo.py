@@ -36,8 +36,9 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from sslnb.series.excerpts import Excerpt, excerpts
+from sslnb.series.listing import notebooks
 from sslnb.series.pages import TEMPLATES, template
-from sslnb.series.run import kernel_environment, notebooks
+from sslnb.series.run import kernel_environment
 
 ADDRESS = "127.0.0.1"
 LARGEST = 32 * 2**20  # bytes of a message from the browser: an upload is one

@@ -22,7 +22,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from sslnb.series.lint import tags
-from sslnb.series.run import NOTEBOOKS, notebooks
+from sslnb.series.listing import NOTEBOOKS, notebooks
 
 BLOCK = re.compile(r"```python\n(.*?)\n```\s*", re.DOTALL)
 FOLD = re.compile(

@@ -26,29 +26,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
 from sslnb.files import ROOT
+from sslnb.series.listing import notebooks
 from sslnb.series.pages import Done, make_page, without_widgets, write_index
 from sslnb.training.recipe import REGIMES, VAL_CLIPS, TrainConfig
 
-NOTEBOOKS = ROOT / "notebooks"
 TIMEOUT = 1_800  # seconds that one cell may take
 FAILURES = (papermill.PapermillExecutionError, CellControlSignal, DeadKernelError)
-
-
-def notebooks(chosen: Sequence[str] = ()) -> list[Path]:
-    """Paths of the series in order, appendices last, or of those chosen.
-
-    chosen: numbers (5, 05, A1) or names of files. ValueError where there is none.
-    """
-    every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    every += sorted(NOTEBOOKS.glob("appendix/A[0-9]_*.ipynb"))
-    if not every:
-        raise ValueError(f"no notebooks in {NOTEBOOKS}; run from a clone")
-    names = [n.zfill(2) if n.isdigit() else Path(n).stem for n in chosen]
-    for given, name in zip(chosen, names, strict=True):
-        if not any(path.stem == name or path.name[:2] == name for path in every):
-            known = ", ".join(path.stem for path in every)
-            raise ValueError(f"no notebook {given!r}; known are {known}")
-    return [p for p in every if not names or p.stem in names or p.name[:2] in names]
 
 
 def parameters_of(notebook: str | Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import MarkdownWithMath
 from nbformat import NotebookNode
 
+from sslnb.series.listing import notebooks
 from sslnb.series.pages import Renderer, data_address, template, title_of
-from sslnb.series.run import notebooks
 
 HEADING = re.compile(r"^(#{2,3}) +(.+)$", re.MULTILINE)
 WILL = re.compile(r"\*\*You will\*\*\s+(.+?)(?=\n\n|\Z)", re.DOTALL)

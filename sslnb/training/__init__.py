@@ -6,6 +6,7 @@ step        one step: two views, one sound, equation 11
 clips       which clips train, and which choose the best epoch
 feed        batches of clips on the device
 state       weights, their average, optimiser and metrics
+folder      the folder of a run: one run in it, and one process that writes
 checkpoint  the state of a run on disk: save and resume
 report      losses and seconds of an epoch, and where an error arose
 parallel    several processes that share a batch

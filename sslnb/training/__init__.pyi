@@ -1,6 +1,7 @@
 from . import checkpoint as checkpoint
 from . import clips as clips
 from . import feed as feed
+from . import folder as folder
 from . import loop as loop
 from . import parallel as parallel
 from . import recipe as recipe
@@ -11,11 +12,11 @@ from .checkpoint import history_in as history_in
 from .checkpoint import last_model as last_model
 from .checkpoint import load_state as load_state
 from .checkpoint import save_state as save_state
-from .checkpoint import set_aside as set_aside
-from .checkpoint import states as states
 from .clips import heard_in as heard_in
 from .clips import load_training as load_training
 from .feed import Feed as Feed
+from .folder import set_aside as set_aside
+from .folder import states as states
 from .loop import train as train
 from .loop import train_epochs as train_epochs
 from .recipe import RECIPES as RECIPES

@@ -1,63 +1,25 @@
 """Checkpoints of a run: its state, on disk complete or not at all (notebook 05).
 
-    >>> with run_folder("runs/mine") as folder:
-    ...     save_state(folder, config, clips, state)
-    ...     load_state(folder, config, clips, state)     # resume
+    >>> save_state(folder, config, clips, state)
+    >>> load_state(folder, config, clips, state)     # resume
 
-A run's folder holds the last two states (state-0007.safetensors …), the best model
-on validation (model.safetensors, model.json) and metrics.jsonl. Nothing is unpickled.
+Nothing is unpickled. `folder` says what else a run's folder holds.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from sslnb.files import atomic_write, locked
+from sslnb.files import atomic_write
 from sslnb.model import SoundLocaliser, write
+from sslnb.training.folder import states
 from sslnb.training.recipe import TrainConfig
 from sslnb.training.state import TrainState, network
 
 KEPT = 2  # states
-
-
-def states(folder: Path) -> list[Path]:
-    """Paths of the states in a run's folder, oldest first."""
-    return sorted(folder.glob("state-*.safetensors"))
-
-
-@contextmanager
-def run_folder(folder: str | Path, resume: bool = False) -> Iterator[Path]:
-    """The folder of a run, made where it is missing and locked until the block ends.
-
-    BlockingIOError where another run is at work in it; FileExistsError where it holds
-    a run and this one does not resume: nothing is overwritten.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    busy = (
-        f"another run is at work in {folder}: wait for its end, or train into another "
-        "folder (--out)"
-    )
-    with locked(path, busy):
-        try:
-            if not resume:
-                _refuse_another_run(folder)
-            yield folder
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def files_of_run(folder: Path) -> list[Path]:
-    """Paths of the files of a run in a folder: states, best model and metrics."""
-    names = ("model.safetensors", "model.json", "metrics.jsonl")
-    others = (folder / name for name in names)
-    return states(folder) + [path for path in others if path.exists()]
 
 
 def history_in(folder: Path) -> list[dict]:
@@ -77,34 +39,6 @@ def last_model(folder: str | Path) -> SoundLocaliser:
     prefix = "average.module." if config.ema_decay else "model."
     model.load_state_dict(_part(tensors, prefix))
     return model.eval()
-
-
-def _refuse_another_run(folder):
-    found = [path.name for path in files_of_run(folder)]
-    if found:
-        resume = "resume it (--resume), " if states(folder) else ""
-        raise FileExistsError(
-            f"{folder} holds a run already ({', '.join(found)}): {resume}train into "
-            "another folder (--out), or delete these files"
-        )
-
-
-def set_aside(folder: str | Path) -> Path | None:
-    """Move a folder's run into a new folder inside it; its path, or None without a run.
-
-    BlockingIOError where the run is still going on.
-    """
-    folder = Path(folder)
-    if not files_of_run(folder):
-        return None
-    with run_folder(folder, resume=True):
-        number = 1
-        while (target := folder / f"earlier-{number}").exists():
-            number += 1
-        target.mkdir()
-        for path in files_of_run(folder):
-            path.rename(target / path.name)
-    return target
 
 
 def save_state(

@@ -23,9 +23,10 @@ from sslnb.data.clips import Clips
 from sslnb.data.media import normalise
 from sslnb.model import SoundLocaliser
 from sslnb.training import parallel
-from sslnb.training.checkpoint import load_state, run_folder, save_state
+from sslnb.training.checkpoint import load_state, save_state
 from sslnb.training.clips import check_clips
 from sslnb.training.feed import Feed
+from sslnb.training.folder import run_folder
 from sslnb.training.recipe import TrainConfig, learning_rate_at, strength_at
 from sslnb.training.report import EpochReport
 from sslnb.training.state import TrainState

@@ -16,8 +16,8 @@ from sslnb.experiments.packed import unpack_columns
 from sslnb.experiments.run import make, scores
 from sslnb.files import locked
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import states
 from sslnb.training.clips import load_training
+from sslnb.training.folder import states
 from sslnb.training.recipe import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("few_clips", "few_for_validation")

@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 from playwright.sync_api import expect
 
-from sslnb.series import run
+from sslnb.series import listing, run
 from sslnb.series.excerpts import excerpts
 from tests.browser import MINUTES, changed, chromium, drag, needs_browser, pixels
 from tests.media_files import make_video
@@ -41,7 +41,7 @@ FEWER = {
 }
 EXCERPTS = {
     f"{path.name[:2]}-{excerpt.widget}": excerpt
-    for path in run.notebooks([str(number) for number in range(1, 8)])
+    for path in listing.notebooks([str(number) for number in range(1, 8)])
     for excerpt in excerpts(path, **FEWER.get(path.name[:2], {}))
 }
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from sslnb.series import demo, run
+from sslnb.series import demo, listing, run
 from tests.browser import MINUTES, changed, chromium, needs_browser, pixels
 
 
@@ -23,7 +23,7 @@ def test_the_pages_are_made_of_the_notebooks_own_cells(tmp_path):
     assert {page.name for page in pages} == asked
     for page in pages:
         sources = {cell.source for cell in nbformat.read(page, 4).cells}
-        originals = nbformat.read(run.NOTEBOOKS / page.name, 4).cells
+        originals = nbformat.read(listing.NOTEBOOKS / page.name, 4).cells
         assert sources & {cell.source for cell in originals if cell.cell_type == "code"}
     index = (tmp_path / "share/voila/templates/sslnb/tree.html").read_text()
     assert all(f'href="voila/render/{page.name}"' in index for page in pages)

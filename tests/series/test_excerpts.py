@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from sslnb.series.excerpts import excerpts, public
-from sslnb.series.run import notebooks
+from sslnb.series.listing import notebooks
 
 IMPORT = "import torch\nfrom sslnb.teach import plot, widgets"
 PARAMETERS = "scenes = 240  # of them\nseed = 0"

@@ -8,9 +8,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from sslnb.cli import main
-from sslnb.series import handouts, run
+from sslnb.series import handouts, listing, run
 
-PATHS = run.notebooks()
+PATHS = listing.notebooks()
 
 
 @pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
@@ -27,7 +27,7 @@ def out(source, tmp_path_factory):
 
 
 def version(out, kind, source):
-    path = out / kind / source.relative_to(run.NOTEBOOKS)
+    path = out / kind / source.relative_to(listing.NOTEBOOKS)
     book = nbformat.read(path, 4)
     nbformat.validate(book)
     return path, book
@@ -120,7 +120,7 @@ def test_one_notebook_alone_links_to_the_clone_and_brings_its_pictures(
     (tmp_path / "clone" / "data" / "c.md").touch()
     nbformat.write(book, folder / "01_a.ipynb")
     nbformat.write(book, folder / "02_b.ipynb")
-    for module in (handouts, run):
+    for module in (handouts, listing):
         monkeypatch.setattr(module, "NOTEBOOKS", folder)
     assert handouts.make_handouts(tmp_path / "out", ["01"]) == {"01_a": []}
     made = nbformat.read(tmp_path / "out" / "student" / "01_a.ipynb", 4)

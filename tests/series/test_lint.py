@@ -8,10 +8,10 @@ import pytest
 from nbformat.v4 import new_markdown_cell, new_output
 
 from sslnb.cli import main
-from sslnb.series import run
+from sslnb.series import listing
 from sslnb.series.lint import RULES, Notebook, lint, read, tags
 
-GOOD = run.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
+GOOD = listing.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def code(book, at=0):
     return [cell for cell in book.cells if cell.cell_type == "code"][at]
 
 
-@pytest.mark.parametrize("path", run.notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", listing.notebooks(), ids=lambda path: path.stem)
 def test_the_notebooks_of_the_series_are_in_order(path):
     nbformat.validate(nbformat.read(path, 4))
     assert not list(lint(read(path)))
@@ -253,7 +253,7 @@ def test_a_solution_may_say_its_result(book):
 def test_the_command_names_notebook_and_cell(tmp_path, monkeypatch, book, capsys):
     folder = tmp_path / "appendix"
     folder.mkdir()
-    monkeypatch.setattr(run, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(listing, "NOTEBOOKS", tmp_path)
     nbformat.write(book, folder / GOOD.name)
     assert main(["lint", "A2"]) == 0
     assert capsys.readouterr().out == "1 notebook in order\n"

@@ -15,11 +15,11 @@ from sslnb.data.field.download import SOURCES
 from sslnb.localise.maps import simulated_maps
 from sslnb.localise.protocols import PROTOCOLS
 from sslnb.localise.report import evaluate
-from sslnb.series import run
+from sslnb.series import listing, run
 from sslnb.teach import protocols, published
 
-PATH = run.NOTEBOOKS / "06_localisation.ipynb"
-APPENDIX = run.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
+PATH = listing.NOTEBOOKS / "06_localisation.ipynb"
+APPENDIX = listing.NOTEBOOKS / "appendix" / "A2_protocols.ipynb"
 SHARED = run.ROOT.parent / "shared" / "benchmarks"
 PUBLISHED = {  # how the shared folder calls what the download helper fetches
     "vggsound-144k": "ssl-tie_train_vggss_144k.txt",

@@ -25,7 +25,7 @@ from sslnb.data.store.clips import open_store, pack, pack_scenes
 from sslnb.files import CHECKPOINT
 from sslnb.localise import respond_to
 from sslnb.model import SoundLocaliser
-from sslnb.series import doctor, run
+from sslnb.series import doctor, listing, run
 from sslnb.series.lint import FETCHES
 from sslnb.teach.exercises import verdict
 from sslnb.training.recipe import TrainConfig
@@ -33,7 +33,9 @@ from tests.media_files import make_video
 from tests.outputs import Output
 
 NAMES = doctor.NOTEBOOKS
-APPENDIX = tuple(sorted(path.stem for path in run.NOTEBOOKS.glob("appendix/A*.ipynb")))
+APPENDIX = tuple(
+    sorted(path.stem for path in listing.NOTEBOOKS.glob("appendix/A*.ipynb"))
+)
 # Smaller or other values, by the name of the parameter: what is not named stays.
 OTHERS = {"seed": 3}
 SMALL = {
@@ -43,7 +45,7 @@ SMALL = {
 
 
 def path_of(name):
-    folder = run.NOTEBOOKS / "appendix" if name in APPENDIX else run.NOTEBOOKS
+    folder = listing.NOTEBOOKS / "appendix" if name in APPENDIX else listing.NOTEBOOKS
     return folder / f"{name}.ipynb"
 
 
@@ -79,8 +81,8 @@ def tagged(book, tag):
 
 
 def test_the_series_is_complete_and_nothing_else_is_there():
-    assert [path.stem for path in run.notebooks()] == [*NAMES, *APPENDIX]
-    found = {path.name for path in run.NOTEBOOKS.glob("[!.]*.ipynb")}
+    assert [path.stem for path in listing.notebooks()] == [*NAMES, *APPENDIX]
+    found = {path.name for path in listing.NOTEBOOKS.glob("[!.]*.ipynb")}
     assert found == {f"{name}.ipynb" for name in NAMES}
 
 
@@ -321,7 +323,7 @@ def papermill(folder, **given):
             "-m",
             "papermill",
             "--no-progress-bar",
-            run.NOTEBOOKS / "05_training.ipynb",
+            listing.NOTEBOOKS / "05_training.ipynb",
             "out.ipynb",
             *options,
         ],
@@ -515,8 +517,8 @@ def test_nbval_compares_by_these_rules(tmp_path):
 
 
 def test_the_readme_has_the_numbers_that_notebook_06_stored():
-    readme = (run.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
-    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    readme = (listing.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    book = nbformat.read(listing.NOTEBOOKS / "06_localisation.ipynb", 4)
     stored = "\n".join(text for _, text in texts(book))
     for split in ("test", "unseen", "open", "wild"):
         line = next(x for x in readme.splitlines() if x.startswith(f"| `{split}` |"))
@@ -528,9 +530,9 @@ def test_the_readme_has_the_numbers_that_notebook_06_stored():
 
 
 def test_the_readme_says_of_listening_what_notebook_06_stored():
-    readme = (run.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    readme = (listing.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     told = " ".join(readme.split())
-    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    book = nbformat.read(listing.NOTEBOOKS / "06_localisation.ipynb", 4)
     stored = "\n".join(text for _, text in texts(book)).splitlines()
     start = next(k for k, x in enumerate(stored) if "does it listen?" in x)
     rows = {row.split("`")[1]: row.split(" | ") for row in stored[start + 2 :][:4]}
@@ -545,8 +547,8 @@ def test_the_readme_says_of_listening_what_notebook_06_stored():
 
 
 def test_the_readme_says_of_the_centre_prior_what_notebook_06_stored():
-    told = " ".join((run.NOTEBOOKS.parent / "README.md").read_text("utf-8").split())
-    book = nbformat.read(run.NOTEBOOKS / "06_localisation.ipynb", 4)
+    told = " ".join((listing.NOTEBOOKS.parent / "README.md").read_text("utf-8").split())
+    book = nbformat.read(listing.NOTEBOOKS / "06_localisation.ipynb", 4)
     stored = "\n".join(text for _, text in texts(book)).splitlines()
     start = next(k for k, x in enumerate(stored) if "model less centre prior" in x)
     names = [name.strip() for name in stored[start].strip("| ").split("|")][1:-1]

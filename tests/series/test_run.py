@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from sslnb.cli import main
-from sslnb.series import pages, run
+from sslnb.series import listing, pages, run
 
 # one pixel
 PNG = (
@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
     """An empty folder of notebooks, instead of the series."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(run, "NOTEBOOKS", folder)
+    monkeypatch.setattr(listing, "NOTEBOOKS", folder)
     return folder
 
 
@@ -62,27 +62,27 @@ def parameters(text="seed = 0  # of what is drawn\nrate = 0.5"):
 def test_notebooks_are_chosen_by_number_or_name_in_order(folder):
     for name in ("02_b", "01_a", "03_c", "notes"):
         write(folder, name)
-    stems = [p.stem for p in run.notebooks()]
+    stems = [p.stem for p in listing.notebooks()]
     assert stems == ["01_a", "02_b", "03_c"]
-    assert [p.stem for p in run.notebooks(["03", "1"])] == ["01_a", "03_c"]
-    assert [p.stem for p in run.notebooks(["02_b.ipynb"])] == ["02_b"]
+    assert [p.stem for p in listing.notebooks(["03", "1"])] == ["01_a", "03_c"]
+    assert [p.stem for p in listing.notebooks(["02_b.ipynb"])] == ["02_b"]
     (folder / "appendix").mkdir()
     for name in ("A2_e", "A1_d", "B1_x"):
         write(folder / "appendix", name)
-    stems = [p.stem for p in run.notebooks()]
+    stems = [p.stem for p in listing.notebooks()]
     assert stems == ["01_a", "02_b", "03_c", "A1_d", "A2_e"]
-    assert [p.stem for p in run.notebooks(["A2", "A1_d"])] == ["A1_d", "A2_e"]
+    assert [p.stem for p in listing.notebooks(["A2", "A1_d"])] == ["A1_d", "A2_e"]
 
 
 def test_an_unknown_notebook_is_named_with_those_known(folder):
     write(folder, "01_a")
     with pytest.raises(ValueError, match="'09'; known are 01_a"):
-        run.notebooks(["09"])
+        listing.notebooks(["09"])
 
 
 def test_an_empty_folder_says_where_it_looked(folder):
     with pytest.raises(ValueError, match=re.escape(str(folder))):
-        run.notebooks()
+        listing.notebooks()
 
 
 def test_parameters_are_read_with_their_defaults(folder):
@@ -180,15 +180,15 @@ def test_kernels_inherit_no_habits_and_the_shell_keeps_its_own(monkeypatch):
 
 
 def test_the_model_of_05_is_handed_on(tmp_path):
-    given = [run.series_parameters(path, tmp_path) for path in run.notebooks()]
-    names = [path.name[:2] for path in run.notebooks()]
+    given = [run.series_parameters(path, tmp_path) for path in listing.notebooks()]
+    names = [path.name[:2] for path in listing.notebooks()]
     given = dict(zip(names, given))
     assert given["05"]["out"] == str(tmp_path / "checkpoint")
     for number in ("06", "07"):
         assert given[number] == {"checkpoint": given["05"]["out"]}
     later = write(tmp_path, "A2_x", parameters("checkpoint = ''"))
     assert run.series_parameters(later, tmp_path) == given["06"]
-    for path in run.notebooks():
+    for path in listing.notebooks():
         run.fit_parameters(path, given[path.name[:2]])  # it knows what it is given
 
 
@@ -235,7 +235,7 @@ def whole(tmp_path_factory):
     )
     out = folder.parent / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "NOTEBOOKS", folder)
+        patch.setattr(listing, "NOTEBOOKS", folder)
         patch.setenv("PYTHONPATH", "/elsewhere")
         run_main(out, "-p", "seed", "7")
     return out, folder
@@ -303,7 +303,7 @@ def test_pages_hold_the_series_own_drawings():
     own, other = BeautifulSoup(text, "html.parser").find_all("img")
     head, data = own["src"].split(",", 1)
     assert head == "data:image/svg+xml;base64" and own["alt"] == "The method"
-    drawing = run.NOTEBOOKS / "images" / "method_03.svg"
+    drawing = listing.NOTEBOOKS / "images" / "method_03.svg"
     assert base64.b64decode(data) == drawing.read_bytes()
     assert other["src"] == "other.png"
 

@@ -7,11 +7,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from sslnb.cli import main
-from sslnb.series import run
+from sslnb.series import listing
 from sslnb.series.slides import make_slides, slides_of
 from tests.browser import chromium
 
-PATHS = run.notebooks()
+PATHS = listing.notebooks()
 PIXEL = "iVBORw0KGgo="
 
 

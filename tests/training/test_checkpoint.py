@@ -12,13 +12,8 @@ from safetensors.torch import load_file
 
 from sslnb.files import atomic_write, locked
 from sslnb.model import SoundLocaliser
-from sslnb.training.checkpoint import (
-    load_state,
-    run_folder,
-    save_state,
-    set_aside,
-    states,
-)
+from sslnb.training.checkpoint import load_state, save_state
+from sslnb.training.folder import run_folder, set_aside, states
 from sslnb.training.recipe import TrainConfig
 from sslnb.training.state import TrainState
 
@@ -92,7 +87,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests/training")
-from sslnb.training.checkpoint import save_state, states
+from sslnb.training.checkpoint import save_state
+from sslnb.training.folder import states
 from sslnb.training.recipe import TrainConfig
 from test_checkpoint import DATA, metrics, run
 folder = Path(sys.argv[1])

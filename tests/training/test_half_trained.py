@@ -14,7 +14,8 @@ from sslnb.data import load_scenes
 from sslnb.files import CHECKPOINT, HALF
 from sslnb.model import SoundLocaliser
 from sslnb.teach.exercises import EXERCISES
-from sslnb.training.checkpoint import last_model, load_state, states
+from sslnb.training.checkpoint import last_model, load_state
+from sslnb.training.folder import states
 from sslnb.training.loop import train
 from sslnb.training.recipe import VAL_CLIPS, TrainConfig
 from sslnb.training.state import TrainState, ema_update

@@ -13,8 +13,8 @@ from sslnb.data import load_scenes, soundstamps
 from sslnb.data.soundstamps import compose
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.training import loop
-from sslnb.training.checkpoint import states
 from sslnb.training.clips import load_training
+from sslnb.training.folder import states
 from sslnb.training.loop import is_checked, shuffled_batches, train
 from sslnb.training.recipe import TrainConfig
 from sslnb.training.state import TrainState, network

@@ -26,9 +26,9 @@ from sslnb.data.store.clips import open_store, pack_scenes
 from sslnb.losses import contrastive_loss, equivariance_loss
 from sslnb.model import SoundLocaliser, respond
 from sslnb.training import loop as training
-from sslnb.training.checkpoint import states
 from sslnb.training.clips import heard_in, load_training
 from sslnb.training.feed import Feed
+from sslnb.training.folder import states
 from sslnb.training.loop import shuffled_batches, similar_sounds, train
 from sslnb.training.recipe import (
     REGIMES,
@@ -229,7 +229,7 @@ import sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, "tests/training")
 from pathlib import Path
-from sslnb.training.checkpoint import states
+from sslnb.training.folder import states
 from sslnb.data import load_scenes
 from sslnb.training.loop import train
 from test_train import TINY

@@ -26,11 +26,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # a folder of clips is opened without it
+    from torch import Tensor
 
 SIZE = 224  # pixels: response maps and ground truth are compared at this size
 # Fraction of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
@@ -53,7 +55,7 @@ class Annotation:
     annotators: int = 1
 
 
-def boxes_to_truth(boxes: Iterable[Sequence[float]]) -> Tensor:
+def boxes_to_truth(boxes: Iterable[Sequence[float]]) -> "Tensor":
     """Ground truth (224, 224), 0 or 1, of one clip's normalised boxes (x0, y0, x1, y1).
 
     Coordinates become int(224·x), half open; boxes are united. A coordinate outside of
@@ -64,6 +66,8 @@ def boxes_to_truth(boxes: Iterable[Sequence[float]]) -> Tensor:
     truth = np.zeros((SIZE, SIZE), np.float32)
     for box in boxes:
         truth[pixels_of(box)] = 1
+    import torch
+
     return torch.from_numpy(truth)
 
 
@@ -135,7 +139,7 @@ def refuse_reversed(
     )
 
 
-def truth_of(annotation: Annotation) -> Tensor:
+def truth_of(annotation: Annotation) -> "Tensor":
     """Ground-truth weights (224, 224) of one clip, in [0, 1].
 
     One annotator: the union of the boxes, 0 or 1. Several: g = min(Σ box / 2, 1), so that
@@ -146,6 +150,8 @@ def truth_of(annotation: Annotation) -> Tensor:
     votes = np.zeros((SIZE, SIZE), np.float32)
     for box in annotation.boxes:
         votes[pixels_of(box)] += 0.5
+    import torch
+
     return torch.from_numpy(votes.clip(max=1))
 
 
