@@ -8,12 +8,11 @@ No test reaches another machine, so neither does a command that is tested: whate
 for one's address, or connects to it, fails, also where the code forgives the error.
 """
 
-import ipaddress
-import socket
 import sys
 
 import pytest
 
+from tests.network import REACHED, stay_here
 from tests.outputs import Output
 
 
@@ -23,30 +22,6 @@ def figures_are_closed():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
-
-
-REACHED: list[str] = []  # what a test reached for
-NAMES = {"", "localhost", socket.gethostname()}
-
-
-def stay_here(event: str, arguments: tuple) -> None:
-    """Python calls this before anything that it audits."""
-    if event in ("socket.connect", "socket.sendto"):
-        address = arguments[1]
-        host = address[0] if isinstance(address, tuple) else ""  # else a file's name
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        host = arguments[0] or ""
-    else:
-        return
-    host = host.decode() if isinstance(host, bytes) else str(host)
-    try:
-        address = ipaddress.ip_address(host)
-        here = address.is_loopback or address.is_unspecified
-    except ValueError:
-        here = host in NAMES
-    if not here:
-        REACHED.append(f"{event} {host}")
-        raise ConnectionRefusedError(f"a test reached for {host}")
 
 
 @pytest.fixture(autouse=True)

@@ -20,11 +20,11 @@ from jupyterlab.labapp import LabApp
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from conftest import REACHED
 from sslnb.cli import series
 from sslnb.data.store import arrays
 from sslnb.experiments.grid import read_grid
 from sslnb.series import handouts, run
+from tests.network import REACHED
 
 # A namespace of its own, with nothing but a loopback interface, which must be raised:
 # SIOCGIFFLAGS and SIOCSIFFLAGS of netdevice(7), IFF_UP
