@@ -45,6 +45,12 @@ ROWS = {
         CPU,
     ),
     "score_seconds": ("5,158 clips scored with all intervals, seconds", CPU),
+    "video_4k_share": (
+        "a heatmap over a video of 4K, 30 frames a second: share of real time",
+        CPU,
+    ),
+    "video_480p_share": ("the same of 480p", CPU),
+    "video_4k_memory_gb": ("memory at its peak for 4K, however long, GB", CPU),
     "fp32_ratio": (
         "training step at the paper's shapes, fp32: times as fast as the "
         "plain reference",
