@@ -53,6 +53,7 @@ Benchmark = Literal[
     "endurance",
     "large",
     "installs",
+    "matrix",
 ]
 
 # JupyterLab keeps to this machine, and asks nobody for news, updates or extensions;
@@ -266,7 +267,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
             with other weights of L_geo, `store_formats` compares our store with other
             libraries, `endurance` watches memory and open files for an hour, `large` takes
             retrieval, folders and neighbours at VGGSound's size, `installs` makes an
-            install from nothing and runs the fast tests on it
+            install from nothing and runs the fast tests on it, `matrix` reads videos of
+            many kinds
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():

@@ -105,11 +105,12 @@ def decoded_frames(
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames in order, as they are stored, at most `fps` per second: (seconds, frame).
 
-    ClipError where a frame is damaged or has no time.
+    ClipError where a frame is damaged, has no time, or one before the last frame's.
     """
     with opened(footage.path) as container:
         stream: Any = container.streams.best("video")
         last: float = -math.inf
+        before: float = -math.inf
         stream.thread_type = "AUTO"
         for frame in decode(container, stream, container.demux(stream)):
             if frame.pts is None or frame.is_corrupt:
@@ -120,6 +121,14 @@ def decoded_frames(
                     f"time, after {max(last, 0) / (fps or CLOCK):.2f} s",
                 )
             time = frame.pts * frame.time_base - footage.start
+            if time < before:  # then what is shown when was guessed
+                raise ClipError(
+                    footage.path,
+                    UNDECODABLE,
+                    f"its frames go back in time, from {float(before):.2f} s to "
+                    f"{float(time):.2f} s (B-frames in an AVI?)",
+                )
+            before = time
             slot = math.floor(time * (fps or CLOCK) + 1e-3)
             if slot > last:
                 yield float(time), frame

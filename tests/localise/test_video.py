@@ -272,6 +272,47 @@ def test_a_rotation_is_obeyed(tmp_path, degrees):
     assert np.abs(pictures[0].astype(int) - heat).mean() < 5
 
 
+@pytest.mark.parametrize(
+    "codec, pix_fmt, colorspace, color_range",
+    [
+        ("h264", "yuv420p", 1, 1),  # BT.709: HD cameras
+        ("h264", "yuvj420p", 5, 2),  # full range: telephones
+        ("h264", "yuv444p", 2, 1),  # it says no matrix
+        ("hevc", "yuv420p10le", 9, 1),  # 10 bits, BT.2020
+        ("vp9", "yuv420p", 6, 1),
+    ],
+)
+def test_colours_stay_however_they_are_stored(
+    tmp_path, codec, pix_fmt, colorspace, color_range
+):
+    source = make_video(
+        tmp_path / "a.mkv",
+        0.5,
+        SIZE,
+        10,
+        codec,
+        pictures=scene(5, corner=(0, 1)),
+        wave=tone(0.5),
+        pix_fmt=pix_fmt,
+        colorspace=colorspace,
+        color_range=color_range,
+        bit_rate=2_000_000,
+    )
+    model = Red()
+    found = heat_video(model, source, tmp_path / "heat.mp4")
+    response = Red().predict(model.images[0][None], model.waves[0][None])[0].numpy()
+    right = overlaid(scene(1, corner=(0, 1))[0], response, found.low, found.high)
+    times, pictures = frames_of(tmp_path / "heat.mp4")
+    assert len(times) == 5
+    middles = (slice(None), slice(16, None, 32), slice(24, None, 48))  # of quadrants
+    wrong = pictures[middles].astype(int) - right[middles[1:]]
+    assert np.abs(wrong).max() < 9
+    with av.open(str(tmp_path / "heat.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert context.pix_fmt == "yuv420p" and context.color_range == 1
+        assert context.colorspace == (1 if colorspace in (1, 9) else 5)
+
+
 def test_pixels_that_are_not_square_become_square(tmp_path):
     source = make_video(tmp_path / "a.mp4", 0.5, SIZE, 10)
     wide = tmp_path / "wide.mkv"
