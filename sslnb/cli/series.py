@@ -54,6 +54,7 @@ Benchmark = Literal[
     "large",
     "installs",
     "matrix",
+    "repeat",
 ]
 
 # JupyterLab keeps to this machine, and asks nobody for news, updates or extensions;
@@ -268,7 +269,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
             libraries, `endurance` watches memory and open files for an hour, `large` takes
             retrieval, folders and neighbours at VGGSound's size, `installs` makes an
             install from nothing and runs the fast tests on it, `matrix` reads videos of
-            many kinds
+            many kinds, `repeat`
+            compares runs and processors bit by bit
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():
