@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "slides": ("slides 99", "slides 07 --out {new}"),
     "lint": ("lint 99", "lint 07"),
     "doctor": ("doctor --missing", "doctor"),
-    "bench": ("bench missing", "bench scenes --help"),
+    "bench": ("bench missing", "bench scenes -- --help"),
     "download": ("download missing", "download"),
     "prepare": ("prepare missing --out {new}", "prepare {videos} --out {new}"),
     "pack": ("pack missing --out {new}", "pack {clips} --out {new}"),
