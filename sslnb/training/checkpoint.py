@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from sslnb.files import atomic_write
 from sslnb.model import SoundLocaliser, write
+from sslnb.training import parallel
 from sslnb.training.folder import states
 from sslnb.training.recipe import TrainConfig
 from sslnb.training.state import TrainState, network
@@ -49,14 +50,6 @@ def save_state(
     clips: {name: Clips.fingerprint()} of the training and validation clips. The last two
     states are kept. OSError where it cannot be written: the states before are intact.
     """
-    if state.is_best():
-        state.averaged.save(
-            folder,
-            training=asdict(config),
-            clips=clips["training"]["number"],
-            **({"start": state.start} if state.start else {}),
-            metrics=state.history[-1],
-        )
     tensors = {
         f"{part}.{name}": value
         for part, module in state.modules().items()
@@ -68,14 +61,35 @@ def save_state(
         }
     saved = {"config": asdict(config), "data": clips, "start": state.start}
     text = json.dumps(saved | {"history": state.history})
+    # The state comes first: a run that is killed after it goes on by the rest
     with atomic_write(folder / f"state-{len(state.history):04d}.safetensors") as path:
         write(tensors, path, {"state": text})
-    lines = "".join(json.dumps(metrics) + "\n" for metrics in state.history)
-    with atomic_write(folder / "metrics.jsonl") as path:
-        path.write_text(lines, encoding="utf-8")
-    halves = folder.glob(".*.safetensors")  # of runs that were killed while they wrote
-    for old in [*states(folder)[:-KEPT], *halves]:
+    _follow(folder, config, clips, state)
+
+
+def _follow(folder, config, clips, state):
+    """Make the other files of a run those of its last state: the metrics come last."""
+    if state.is_best():
+        state.averaged.save(
+            folder,
+            training=asdict(config),
+            clips=clips["training"]["number"],
+            **({"start": state.start} if state.start else {}),
+            metrics=state.history[-1],
+        )
+    for old in states(folder)[:-KEPT]:
         old.unlink()
+    with atomic_write(folder / "metrics.jsonl") as path:
+        path.write_text(_lines(state.history), encoding="utf-8")
+
+
+def _is_followed(folder, state):
+    path = folder / "metrics.jsonl"
+    return path.exists() and path.read_text("utf-8") == _lines(state.history)
+
+
+def _lines(history):
+    return "".join(json.dumps(metrics) + "\n" for metrics in history)
 
 
 def load_state(
@@ -83,6 +97,7 @@ def load_state(
 ) -> None:
     """Put the last saved state of a folder into `state`.
 
+    Where saving it was cut short, the model and the metrics are written now.
     FileNotFoundError where there is none; ValueError where it is damaged, of another
     configuration than `config`, or of clips with another fingerprint than `clips` says.
     """
@@ -93,6 +108,8 @@ def load_state(
         module.load_state_dict(_part(tensors, f"{part}."))
     _load_optimizer(state.optimizer, tensors)
     state.start, state.history = saved.get("start", ""), saved["history"]
+    if parallel.is_main() and not _is_followed(folder, state):
+        _follow(folder, config, clips, state)
 
 
 def _read(folder):

@@ -40,6 +40,9 @@ def run_folder(folder: str | Path, resume: bool = False) -> Iterator[Path]:
         try:
             if not resume:
                 refuse_another_run(folder)
+            for name in ("state-*", "model.*", "metrics.*"):
+                for part in folder.glob(f".[0-9]*.{name}"):
+                    part.unlink()  # of a run that was killed while it wrote
             yield folder
         finally:
             path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -500,6 +501,21 @@ def test_files_are_what_read_clip_says(videos, good, tmp_path):
         assert np.abs(np.asarray(frame, float) - np.asarray(image)).mean() < 3
     config = AudioConfig(seconds=len(wave) / 16_000)
     assert np.allclose(load_audio(path, config), wave / 32_768)
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_of_a_file(videos, good, tmp_path):
+    """A limit on the size of files, which the sound exceeds."""
+    (videos / name(0)).write_bytes(good)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for kind in ("frames", "audio"):
+        (tmp_path / kind).mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"\.wav cannot be written .*too large"):
+            prepare.prepare_clip(videos / name(0), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.glob("*/*.wav")) + list(tmp_path.glob("*/.*"))
 
 
 def test_a_second_run_makes_what_is_missing_and_touches_nothing_else(mixed, tmp_path):

@@ -2,9 +2,11 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +61,6 @@ def test_what_is_loaded_goes_on_as_what_was_saved(ema_decay, tmp_path):
 
 def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
     state = run(epochs=0)
-    (tmp_path / ".4711.state-0001.safetensors").write_bytes(b"half")  # of a killed run
     for epoch in range(1, 5):
         state.history.append(metrics(epoch))
         save_state(tmp_path, CONFIG, DATA, state)
@@ -81,6 +82,45 @@ def epochs_in(folder):
     state = run(steps=0)
     load_state(folder, CONFIG, DATA, state)
     return len(state.history)
+
+
+def test_what_a_killed_run_had_half_written_is_deleted_and_nothing_else(tmp_path):
+    for name in ("state-0001.safetensors", "model.json", "metrics.jsonl", "maps.npz"):
+        (tmp_path / f".4711.{name}").write_bytes(b"half")
+    with run_folder(tmp_path):
+        names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".lock", ".4711.maps.npz"}
+
+
+@pytest.mark.parametrize("last", ["state-0002.safetensors", "model.safetensors"])
+def test_a_run_killed_after_its_state_is_written_gets_the_rest(
+    last, tmp_path, monkeypatch
+):
+    """The best model, or its card and the metrics; though no epoch is left to train."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        save_state(folder, CONFIG, DATA, run())
+    better = run(steps=2, epochs=2)
+    save_state(whole, CONFIG, DATA, better)
+
+    rename = os.replace
+
+    def stopping(part, path):
+        rename(part, path)
+        if Path(path).name == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stopping)
+        save_state(killed, CONFIG, DATA, better)
+    assert len(states(killed)) == 2 and contents(killed) != contents(whole)
+    assert epochs_in(killed) == 2
+    assert contents(killed) == contents(whole)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 FULL = """

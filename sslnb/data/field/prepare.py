@@ -16,6 +16,7 @@ tries them again.
 """
 
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -113,8 +114,10 @@ def prepare_clip(video: str | Path, out: str | Path, size: int | None = None) ->
     except ClipError:
         _discard(out, Path(video).stem)
         raise
+    sound = io.BytesIO()  # on a full disk libsndfile only says "System error"
+    soundfile.write(sound, wave, RATE, "PCM_16", format="WAV")
     with atomic_write(audio) as path:
-        soundfile.write(path, wave, RATE, "PCM_16")
+        path.write_bytes(sound.getbuffer())
     with atomic_write(frame) as path:
         image.save(path, quality=QUALITY)
 
