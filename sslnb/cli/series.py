@@ -51,6 +51,7 @@ Benchmark = Literal[
     "equivariance",
     "store_formats",
     "endurance",
+    "faults",
     "large",
     "installs",
     "matrix",
@@ -266,11 +267,11 @@ def bench(name: Benchmark = "all", /, *options: Rest):
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
             `promises` prints the book's page of that name, `equivariance` trains model F
             with other weights of L_geo, `store_formats` compares our store with other
-            libraries, `endurance` watches memory and open files for an hour, `large` takes
-            retrieval, folders and neighbours at VGGSound's size, `installs` makes an
-            install from nothing and runs the fast tests on it, `matrix` reads videos of
-            many kinds, `repeat`
-            compares runs and processors bit by bit
+            libraries, `endurance` watches memory and open files for an hour, `faults` kills
+            commands and fills disks, `large` takes retrieval, folders and neighbours at
+            VGGSound's size, `installs` makes an install from nothing and runs the fast
+            tests on it, `matrix` reads videos of many kinds, `repeat` compares runs and
+            processors bit by bit
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():
