@@ -8,12 +8,16 @@ No test reaches another machine, so neither does a command that is tested: whate
 for one's address, or connects to it, fails, also where the code forgives the error.
 """
 
+import os
 import sys
 
 import pytest
 
 from tests.network import REACHED, stay_here
 from tests.outputs import Output
+
+# Weights are compared bit by bit: a busy machine must not change the number of threads
+os.environ.setdefault("OMP_DYNAMIC", "FALSE")
 
 
 @pytest.fixture(autouse=True)

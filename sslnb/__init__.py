@@ -14,5 +14,6 @@ What the paper is about stands here, one idea a file; each package says what it 
     export     the model as ONNX, for other programs
     teach      figures, widgets and exercises of the notebooks
     series     running the notebooks
+    cores      fewer threads while other programs need the cores
     files      where the data lies; atomic writes
 """

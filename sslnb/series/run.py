@@ -98,8 +98,8 @@ def kernel_environment(cpu: bool = False) -> Iterator[None]:
     """Kernels that start inside are the same for everybody.
 
     They import this package, have none of a user's start-up files, plotting backend,
-    packages and kernels, and compute in two threads. cpu: they see no accelerator, as
-    when the outputs were stored.
+    packages and kernels, and compute in two threads. cpu: they see no accelerator, and
+    have two threads however busy the machine is, as when the outputs were stored.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="sslnb-") as profile:
@@ -122,7 +122,7 @@ def kernel_environment(cpu: bool = False) -> Iterator[None]:
             JUPYTER_PREFER_ENV_PATH="1",
             OMP_NUM_THREADS="2",
             MKL_NUM_THREADS="2",
-            **({"CUDA_VISIBLE_DEVICES": ""} if cpu else {}),
+            **({"CUDA_VISIBLE_DEVICES": "", "OMP_DYNAMIC": "FALSE"} if cpu else {}),
         )
         try:
             yield

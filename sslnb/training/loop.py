@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sslnb import augment, localise
+from sslnb.cores import Cores
 from sslnb.data.clips import Clips
 from sslnb.data.media import normalise
 from sslnb.model import SoundLocaliser
@@ -82,7 +83,8 @@ def train(
             "processes: compile where there is one"
         )
     device, folder = parallel.device(), Path(folder)
-    with run_folder(folder, resume) if parallel.is_main() else nullcontext():
+    owned = run_folder(folder, resume) if parallel.is_main() else nullcontext()
+    with owned, Cores() as cores:
         state = TrainState(config, device, start)
         seen = {"training": clips.fingerprint(), "validation": val.fingerprint()}
         if resume:
@@ -98,7 +100,11 @@ def train(
             print(
                 f"{folder}: all {config.epochs} epochs are done, nothing is left to train"
             )
-        yield from train_epochs(config, state, branches, feed, val, save, progress)
+
+        def shared(batches):  # with fewer threads while others need the cores
+            return progress(cores.share(batches))
+
+        yield from train_epochs(config, state, branches, feed, val, save, shared)
 
 
 def train_epochs(config, state, branches, feed, val, save, progress):
