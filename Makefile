@@ -6,7 +6,7 @@
 # make book     the series as a site: runs/book/html/index.html, half a minute
 # make doctor   what this machine has, and what to do about what is missing
 # make experiments  the runs of notebook 08 that are not done yet; all of them: two hours
-# make bench    every benchmark: about 30 minutes
+# make bench    every benchmark: about 35 minutes
 # make install  only set up; `make run`, `test` and `lab` do it themselves
 # make lock     pin anew what is installed; make audit: its known vulnerabilities
 # make newest   the fast tests with the newest versions of everything: a report

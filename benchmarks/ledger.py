@@ -72,6 +72,11 @@ ROWS = {
         BOTH,
     ),
     "memory_gb": ("memory at its peak in these steps, reference included, GB", BOTH),
+    "shared_beside_one": (
+        "training on two cores beside a busy program: times as slow as alone",
+        CPU,
+    ),
+    "fixed_beside_one": ("the same with two threads always", CPU),
     "peak_share": (
         "share of the GPU's bf16 peak that the training step reaches",
         (True,),

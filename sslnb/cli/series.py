@@ -32,6 +32,7 @@ BENCHMARKS = (  # in turn
     "widgets",
     "train",
     "startup",
+    "contention",
     "notebooks",
     "ledger",
 )
@@ -45,6 +46,7 @@ Benchmark = Literal[
     "widgets",
     "train",
     "startup",
+    "contention",
     "notebooks",
     "ledger",
     "promises",
@@ -261,7 +263,7 @@ def doctor(*, quiet: Flag = False, install: Flag = False, cpu: Flag = False):
 def bench(name: Benchmark = "all", /, *options: Rest):
     """Measure how fast things are, into benchmarks/ledger.jsonl and the README's table.
 
-    All of them take about 30 minutes.
+    All of them take about 35 minutes.
 
     Args:
         name: of one benchmark; `ledger` writes the README's table anew. Only by name:
