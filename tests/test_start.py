@@ -44,11 +44,9 @@ SLOW = {"torchvision", "scipy", "seaborn", "sympy", "torch._dynamo", "onnxscript
         "data.clips data.field.prepare data.store.clips",
         "model training.loop training.clips experiments.run",
         "localise.report localise.respond localise.video retrieve export",
-        # what notebooks begin with
-        "teach.plot teach.exercises teach.widgets.epochs teach.learning teach.ablation",
     ],
 )
-def test_what_commands_and_notebooks_import_loads_nothing_slow_but_torch(names):
+def test_what_commands_import_loads_nothing_slow_but_torch(names):
     code = "".join(f"import sslnb.{name}; " for name in names.split())
     done = subprocess.run(
         [sys.executable, "-c", f"{code}import sys; print(*sys.modules)"],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from sslnb import augment, consistency, localise
@@ -211,8 +212,6 @@ def gain(
     pooled = float((runs.var() * (runs.count() - 1)).sum()) / freedom
     error = (pooled * sum(1 / runs.count()[weight] for weight in weights)) ** 0.5
     value = runs.mean()[weights[1]] - runs.mean()[weights[0]]
-    from scipy.stats import t as student  # half a second, and only here
-
     return float(value), float(student.ppf(0.975, freedom)) * error
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from scipy.stats import t
 from torch import Tensor
 
 from sslnb.experiments.measure import measure
@@ -31,8 +32,6 @@ def step_errors(scores: Tensor) -> Tensor:
 
 def margins(scores: Tensor) -> list[tuple[float, float]]:
     """Scores (M, S) to each of M − 1 steps and half its 95 % interval (Student's t)."""
-    from scipy.stats import t  # half a second, and only here
-
     factor = float(t.ppf(0.975, scores.shape[1] - 1))
     return [(value, factor * error) for value, error in step_errors(scores).tolist()]
 

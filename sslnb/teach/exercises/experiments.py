@@ -3,6 +3,7 @@
 import math
 
 import torch
+from scipy.stats import nct, norm, t
 
 from sslnb.teach.exercises.exercise import Exercise, uniform
 
@@ -67,8 +68,6 @@ def _results():
 
 def _power(seeds, size, spread, tails=2):
     """How often a paired t-test at 5 % from so many seeds finds a change of this size."""
-    from scipy.stats import nct, t  # half a second, and only for these exercises
-
     limit = t.ppf(1 - 0.05 / tails, seeds - 1)
     shift = abs(size) / spread * math.sqrt(seeds)
     wrong_side = nct.cdf(-limit, seeds - 1, shift) if tails == 2 else 0.0
@@ -82,8 +81,6 @@ def _seeds(spread, size, power, tails=2):
 
 
 def _seeds_normal(pilot, size, power):
-    from scipy.stats import norm
-
     z = norm.ppf(0.975) + norm.ppf(power)
     return max(2, math.ceil((z * float(pilot.std()) / size) ** 2))
 

@@ -3,10 +3,10 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn
 import torch
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
@@ -22,15 +22,26 @@ from sslnb.data.media import AudioConfig
 
 Array = np.ndarray | Tensor  # images are (H, W, 3) as arrays, (3, H, W) as tensors
 
-THEME = Path(__file__).with_name("theme.mplstyle")
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PINK, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
-PALETTE = [BLUE, ORANGE, GREEN, RED, PINK, SKY, YELLOW, BLACK]  # of the theme, too
+PALETTE = [BLUE, ORANGE, GREEN, RED, PINK, SKY, YELLOW, BLACK]
 MAP = "viridis"  # response maps and spectrograms: even, readable in grey
 SIGNED = "RdBu_r"  # differences, with zero in the middle
 
-plt.style.use(THEME)
+seaborn.set_theme(
+    context="notebook",
+    style="ticks",
+    palette=PALETTE,
+    rc={
+        "figure.dpi": 80,
+        "savefig.dpi": 80,
+        "figure.constrained_layout.use": True,
+        "axes.titlesize": "medium",
+        "font.size": 10,
+        "image.cmap": MAP,
+    },
+)
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -56,11 +67,6 @@ def show_photos(figure: Figure, alt: str) -> None:
         metadata={"image/jpeg": {"alt": alt}},
     )
     plt.close(figure)
-
-
-def open_frame(ax: Axes) -> None:
-    """Leave out the upper and the right edge of the frame around axes."""
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def drawn(figure: Figure) -> Image.Image:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
@@ -18,7 +19,6 @@ from sslnb.teach.plot.base import (
     PINK,
     RED,
     Array,
-    open_frame,
     show_heatmap,
     show_image,
 )
@@ -58,7 +58,7 @@ def levels(
         label = "error, lower is better" if score in ERRORS else "per cent"
         ax.set(title=_title(score), ylabel=label)
         ax.set_xticks(range(len(rows)), rows)
-        open_frame(ax)
+        seaborn.despine(ax=ax)
     _legend(figure, axes[0])
     return figure
 
@@ -107,7 +107,7 @@ def differences(
         ax.set_yticks(range(len(rows)), rows)
         if error:
             ax.invert_xaxis()
-        open_frame(ax)
+        seaborn.despine(ax=ax)
     axes[0, 0].invert_yaxis()
     marks = [
         Line2D([], [], ls="", marker=MARKS[k], color=PALETTE[k], label=where)
@@ -165,7 +165,7 @@ def few_and_all(
         ax.set(title=f"on {where}", xlabel="training clips", xscale="log")
         ax.set_xticks(counts, map(str, counts))
         ax.minorticks_off()
-        open_frame(ax)
+        seaborn.despine(ax=ax)
     np.atleast_1d(axes)[0].set_ylabel(f"{_title(score)}, per cent")
     _legend(figure, np.atleast_1d(axes))
     return figure
@@ -185,7 +185,7 @@ def validation(runs: Mapping[str, Sequence[tuple[Array, Array]]], label: str) ->
         ax.plot(epochs, mean, color=PALETTE[k], lw=2.5, label=name)
     ax.set(xlabel="epoch", ylabel=label)
     ax.legend(frameon=False)
-    open_frame(ax)
+    seaborn.despine(ax=ax)
     return figure
 
 
@@ -222,12 +222,11 @@ def activations(models: Mapping[str, Mapping[str, Array]]) -> Figure:
     figure, axes = plt.subplots(
         1, len(models), figsize=(3.1 * len(models), 3.2), squeeze=False, sharey=True
     )
-    axes[0, 0].set_ylabel("fraction of maps below")
     colors = [BLUE, ORANGE, GREEN, PINK]
     for ax, (name, sounds) in zip(axes[0], models.items()):
         for color, (sound, values) in zip(colors, sounds.items()):
-            ax.ecdf(values, color=color, lw=2, label=sound)
-        ax.set(title=name, xlabel="maximum of the map")
-        open_frame(ax)
+            seaborn.ecdfplot(x=values, ax=ax, color=color, lw=2, label=sound)
+        ax.set(title=name, xlabel="maximum of the map", ylabel="fraction of maps below")
+        seaborn.despine(ax=ax)
     _legend(figure, axes[0])
     return figure

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from sslnb.teach.plot.base import (
     RED,
     Array,
     grid,
-    open_frame,
     show_heatmap,
     show_image,
     show_spectrogram,
@@ -81,7 +81,7 @@ def schedules(
     for ax in axes:
         ax.set(xlabel="epochs done", xlim=(0, len(alphas)))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        open_frame(ax)
+        seaborn.despine(ax=ax)
     return figure
 
 
@@ -131,7 +131,7 @@ def curves(
         if name in (limits or {}):
             ax.set_ylim(*(limits or {})[name])
         ax.xaxis.get_major_locator().set_params(integer=True)
-        open_frame(ax)
+        seaborn.despine(ax=ax)
     if len(found) > 1:
         figure.legend(
             found.values(), found, loc="outside lower center", ncols=6, frameon=False
@@ -232,7 +232,7 @@ def shares(parts: Mapping[str, float], title: str, label: str) -> Figure:
     ax.bar_label(bars, [f"{value:.0%}" for value in parts.values()], padding=3)
     ax.set(title=title, xlabel=label, xlim=(0, 1))
     ax.invert_yaxis()
-    open_frame(ax)
+    seaborn.despine(ax=ax)
     return figure
 
 
