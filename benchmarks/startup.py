@@ -5,12 +5,14 @@ sslnb bench startup -- train video --rounds 5
 
 Each command runs twice a round. Once with an input that is missing, or a folder that is
 taken, until it has said so and ended. Once with a tiny input of its own, until it
-prints anything: a bar, a line of its work, or its result. Then it is stopped. `figures`
-is left out: it draws the README's figures anew and says nothing before.
+prints anything: a bar, a line of its work, or its result. Then it is stopped. Beside the
+seconds of a clock stand those of processors, which another program does not change.
+`figures` is left out: it draws the README's figures anew and says nothing before.
 """
 
 import argparse
 import json
+import math
 import os
 import select
 import signal
@@ -25,6 +27,7 @@ from statistics import median
 
 import av
 import numpy as np
+import psutil
 import soundfile
 from PIL import Image
 
@@ -114,8 +117,10 @@ def write_video(path: Path, image: np.ndarray, wave: np.ndarray) -> None:
             file.mux(stream.encode())
 
 
-def seconds(arguments: Sequence[str], to_end: bool) -> float:
-    """From the start of a command to its first word, or to its end.
+def seconds(arguments: Sequence[str], to_end: bool) -> tuple[float, float]:
+    """From the start of a command to its first word, or to its end: (clock, processors).
+
+    Of the processors, those of what it has started too; NaN where it has ended.
 
     RuntimeError where it says nothing, or where it fails though it should not, or
     the other way round.
@@ -134,13 +139,14 @@ def seconds(arguments: Sequence[str], to_end: bool) -> float:
     try:
         ready, _, _ = select.select([process.stdout], [], [], LONGEST)
         word = os.read(process.stdout.fileno(), 500).decode() if ready else ""
+        busy = processors(process.pid)
         if to_end:
             process.wait(LONGEST)
         taken = time.perf_counter() - began
         failed = "error: " in word
         if not word or failed != to_end:
             raise RuntimeError(f"sslnb {' '.join(arguments)} said {word!r}")
-        return taken
+        return taken, busy
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -148,6 +154,16 @@ def seconds(arguments: Sequence[str], to_end: bool) -> float:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def processors(number: int) -> float:
+    """Seconds of processors of a process and its children; NaN where it has ended."""
+    try:
+        process = psutil.Process(number)
+        each = [process, *process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:2]) for one in each)
+    except psutil.NoSuchProcess:
+        return math.nan
 
 
 def free_port() -> int:
@@ -164,6 +180,7 @@ def main():
     options = parser.parse_args()
     chosen = options.commands or list(COMMANDS)
     found: dict[tuple[str, str], list[float]] = {}
+    busy: dict[str, list[float]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="sslnb-") as name,
         socket.create_server(("127.0.0.1", 0)) as taken,
@@ -176,7 +193,9 @@ def main():
                     values = made | {"new": new, "port": str(free_port())}
                     arguments = [word.format(**values) for word in text.split()]
                     if arguments:
-                        took = seconds(arguments, to_end=how == "error")
+                        took, used = seconds(arguments, to_end=how == "error")
+                        if how == "begins" and not math.isnan(used):
+                            busy.setdefault(command, []).append(used)
                         found.setdefault((command, how), []).append(took)
                         print(f"{command:12} {how:7} {took:.2f} s", flush=True)
     middle = {key: median(times) for key, times in found.items()}
@@ -191,6 +210,7 @@ def main():
         {
             "start_seconds": slowest["begins"][0],
             "start_error_seconds": slowest["error"][0],
+            "start_processor_seconds": max(map(median, busy.values())),
             **figures,
         },
         f"{len(chosen)} commands from their start to their first word: medians of "
