@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parent.parent  # of the clone
 DATA = ROOT / "data"
@@ -43,14 +43,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | Path, busy: str) -> Iterator[BinaryIO]:
+def locked(path: str | Path, busy: str) -> Iterator[FileIO]:
     """The file `path`, open to read and append, and locked until the block ends.
+
+    Unbuffered: what a full disk did not take is not written late, when it is closed.
 
     A missing file is created. BlockingIOError, with the message `busy`, if another
     process holds the lock. The lock of a process that is killed is released.
     """
     while True:
-        with open(path, "a+b") as file:
+        with open(path, "a+b", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -60,7 +62,7 @@ def locked(path: str | Path, busy: str) -> Iterator[BinaryIO]:
                 return
 
 
-def _is_at(file: BinaryIO, path: str | Path) -> bool:
+def _is_at(file: FileIO, path: str | Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:

@@ -678,6 +678,23 @@ def test_a_disk_that_is_full_keeps_what_is_packed(folder, whole, tmp_path):
     assert contents(out) == contents(whole)
 
 
+def test_a_disk_with_room_for_a_part_of_the_index_is_told(folder, tmp_path):
+    few = replace(folder, clips=folder.clips[:CHUNK])
+    out, limits = tmp_path / "out", resource.getrlimit(resource.RLIMIT_FSIZE)
+    tiny = {"size": 1, "seconds": 0.001, "workers": 1}
+    pack(few, tmp_path / "whole", **tiny)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "whole").iterdir()}
+    assert sizes.pop("index.jsonl") > 5_000 > max(sizes.values())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"packed is kept.*index.jsonl"):
+            pack(few, out, **tiny)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    pack(few, out, **tiny)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     "given, match",
     [

@@ -14,9 +14,9 @@ import mmap
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -119,20 +119,21 @@ def map_array(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 def write_rows(path: Path, row: int, data: bytes) -> None:
     """Write rows from number `row` on, down to the disk."""
     array = open_memmap(path, "r")
-    try:  # through the map, a full disk would be a signal that ends the process
-        with open(path, "r+b") as file:
-            file.seek(array.offset + row * array.strides[0])
-            write_down(file, data)
+    # through the map, a full disk would be a signal that ends the process
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(array.offset + row * array.strides[0])
+        write_down(file, data)
+
+
+def write_down(file: FileIO, data: bytes) -> None:
+    """Write to a file, and wait until it is on the disk; OSError names the file."""
+    try:
+        while data:
+            data = data[file.write(data) :]
+        os.fsync(file.fileno())
     except OSError as error:
         told = f"{error.strerror}; what is packed is kept: run the same again later"
-        raise OSError(error.errno, told, str(path)) from error
-
-
-def write_down(file: BinaryIO, data: bytes) -> None:
-    """Write, and wait until it is on the disk."""
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
+        raise OSError(error.errno, told, str(file.name)) from error
 
 
 def find_damage(

@@ -32,9 +32,10 @@ import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from io import FileIO
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,7 +169,7 @@ def _pack_chunks(
     job: Job,
     out: Path,
     records: list[dict],
-    file: BinaryIO,
+    file: FileIO,
     workers: int,
     skip_damaged: bool,
     progress: bool,
