@@ -6,6 +6,7 @@ make_video(path, video=None), make_video(path, audio=None)   # a track is missin
 make_video(path, pictures=numbered(50))                      # number_of(frame) is its
 """
 
+import os
 from fractions import Fraction
 
 import av
@@ -18,6 +19,7 @@ from PIL import Image
 
 from sslnb.data import soundstamps
 
+os.environ.setdefault("SVT_LOG", "1")  # libsvtav1 tells errors alone
 CODECS = {
     "h264": "libx264",
     "hevc": "libx265",

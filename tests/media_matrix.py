@@ -88,8 +88,11 @@ def every_case():
 
 
 def draw(count, seed=0):
-    """So many of all cases, at random."""
-    return random.Random(seed).sample(list(every_case()), count)
+    """So many of all cases at random, half of them intact."""
+    rng, intact, damaged = random.Random(seed), [], []
+    for case in every_case():
+        (damaged if DAMAGE[case.damage] else intact).append(case)
+    return rng.sample(intact, count - count // 2) + rng.sample(damaged, count // 2)
 
 
 def _possible(case):
