@@ -10,7 +10,7 @@ must be refused for the right reason, by `read_clip` and by `open_footage` alike
 
 import random
 from dataclasses import astuple, dataclass, fields
-from itertools import combinations, product
+from itertools import combinations, product, zip_longest
 from pathlib import Path
 
 import av
@@ -88,11 +88,19 @@ def every_case():
 
 
 def draw(count, seed=0):
-    """So many of all cases at random, half of them intact."""
-    rng, intact, damaged = random.Random(seed), [], []
+    """So many of all cases at random, of each container and its codecs in turn.
+
+    One intact, one damaged; fewer only of those of which there are few.
+    """
+    rng, groups = random.Random(seed), {}
     for case in every_case():
-        (damaged if DAMAGE[case.damage] else intact).append(case)
-    return rng.sample(intact, count - count // 2) + rng.sample(damaged, count // 2)
+        damaged = DAMAGE[case.damage] is not None
+        kind = (case.container, case.video, case.audio, damaged)
+        groups.setdefault(kind, []).append(case)
+    for group in groups.values():
+        rng.shuffle(group)
+    turns = zip_longest(*groups.values())
+    return [case for turn in turns for case in turn if case][:count]
 
 
 def _possible(case):
