@@ -29,6 +29,7 @@ from sslnb.data.media import (
 )
 from sslnb.files import atomic_write
 from sslnb.release import read_release
+from sslnb.settings import check
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,44 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        """The configuration back from `dataclasses.asdict`, through JSON or not."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**{**values, "audio": AudioConfig(**values["audio"])})
+        """The configuration back from `dataclasses.asdict`, through JSON or not.
 
+        ValueError for a value of another type, or beyond what a model could have.
+        """
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        config = cls(**{**values, "audio": AudioConfig(**values["audio"])})
+        check(config, RANGES)
+        check(config.audio, AUDIO_RANGES)
+        if config.resample not in ("bilinear", "bicubic"):
+            raise ValueError(
+                f"resample is {config.resample!r:.80}; need bilinear or bicubic"
+            )
+        if not 1 <= len(config.blocks) <= len(config.strides) <= 4:
+            raise ValueError(
+                f"blocks are {config.blocks} with strides {config.strides}; need one of "
+                "each for 1 to 4 stages"
+            )
+        return config
+
+
+# Of what a file may say: beyond, memory or time would have no bound
+RANGES: dict[str, tuple[float, float]] = {
+    "image_size": (1, 8_192),
+    "width": (1, 4_096),
+    "blocks": (1, 100),
+    "strides": (1, 8),
+    "smooth": (0, 100),
+}
+AUDIO_RANGES: dict[str, tuple[float, float]] = {
+    "sample_rate": (1_000, 768_000),
+    "seconds": (0.01, 3_600),
+    "n_fft": (2, 2**16),
+    "hop": (1, 2**16),
+    "n_mels": (1, 2**14),
+    "f_max": (1, 384_000),
+    "frames": (1, 2**20),
+    "span": (1e-3, 1e6),
+}
 
 PRESETS = {
     # two ResNet-18: 224² -> 14 × 14 × 512, 257 × 670 -> 512
@@ -256,18 +291,60 @@ class SoundLocaliser(nn.Module):
                 )
         try:
             card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            model = cls(ModelConfig.from_dict(card["model"]))
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            config = ModelConfig.from_dict(card["model"])
+            weights = load_file(folder / "model.safetensors")
+            model = with_weights(config, weights)
         except (
             SafetensorError,
             ValueError,
             KeyError,
             TypeError,
             AttributeError,
-            RuntimeError,
+            RuntimeError,  # RecursionError too
         ) as error:
-            raise ValueError(f"checkpoint {folder} is damaged: {error}") from error
+            raise ValueError(
+                f"checkpoint {folder} is damaged: {str(error)[:300]}"
+            ) from error
         return model.eval()
+
+
+def with_weights(config: ModelConfig, weights: dict[str, Tensor]) -> SoundLocaliser:
+    """A model of `config` with weights {name: tensor}, as a file says both.
+
+    ValueError where names, shapes or dtypes are not those of such a model, or a number
+    is not finite. What would be larger than the file is refused before it is made: it
+    could be larger than any memory.
+    """
+    asked, held = weights_of(config), sum(value.numel() for value in weights.values())
+    if asked > held:
+        raise ValueError(f"it asks for {asked:,} weights or more, and holds {held:,}")
+    model = SoundLocaliser(config)
+    template = model.state_dict()
+    if weights.keys() != template.keys():
+        name = min(weights.keys() ^ template.keys())
+        lacks = name in template
+        raise ValueError(f"it lacks {name}" if lacks else f"no model has {name[:80]!r}")
+    for name, value in weights.items():
+        like = template[name]
+        if (value.shape, value.dtype) != (like.shape, like.dtype):
+            raise ValueError(
+                f"{name} is {value.dtype} {tuple(value.shape)}; need {like.dtype} "
+                f"{tuple(like.shape)}"
+            )
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has values that are not finite")
+    model.load_state_dict(weights)
+    return model
+
+
+def weights_of(config: ModelConfig) -> int:
+    """How many weights the 3 × 3 convolutions of both encoders have together."""
+    width, count = config.width, 0
+    for stage, blocks in enumerate(config.blocks):
+        out = config.width * 2**stage
+        count += 9 * out * (width + out * (2 * blocks - 1))
+        width = out
+    return 2 * count
 
 
 @contextmanager

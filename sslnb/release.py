@@ -13,6 +13,7 @@ names of torchvision's ResNet-18 and three first convolutions, of which each use
 """
 
 import re
+import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,8 @@ def _load(path: Path) -> Any:
             f"{path} is a folder; need the authors' file (SoundLocaliser.load reads "
             "the folders that `save` writes)"
         )
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device; need the authors' file")
     try:
         with open(path, "rb") as file:
             start = file.read(64)
@@ -136,6 +139,10 @@ def _load(path: Path) -> Any:
         raise ValueError(
             f"{path} is a web page: open the link in a browser, and use the download "
             "button there"
+        )
+    if tarfile.is_tarfile(path):  # torch.load would unpack it
+        raise ValueError(
+            f"{path} is an archive: unpack it (`tar -xf`), and give the file in it"
         )
     try:
         with torch.serialization.safe_globals(NUMBERS):

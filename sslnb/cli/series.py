@@ -51,6 +51,7 @@ Benchmark = Literal[
     "ledger",
     "promises",
     "equivariance",
+    "fuzz",
     "store_formats",
     "endurance",
     "faults",
@@ -273,7 +274,8 @@ def bench(name: Benchmark = "all", /, *options: Rest):
             commands and fills disks, `large` takes retrieval, folders and neighbours at
             VGGSound's size, `installs` makes an install from nothing and runs the fast
             tests on it, `matrix` reads videos of many kinds, `repeat` compares runs and
-            processors bit by bit
+            processors bit by bit.
+            `fuzz` gives every reader hostile files
         options: of that benchmark: `sslnb bench train -- --help` lists them
     """
     if not (ROOT / "benchmarks").is_dir():

@@ -16,6 +16,8 @@ from av.stream import Disposition
 from PIL import Image
 
 RATE = 16_000  # Hz
+LONGEST = 2**27  # samples of a sound: 46 minutes at 48 kHz, and half a gigabyte
+PIXELS = 2**26  # of a frame: 8,192 x 8,192
 SHORTEST = 1.0  # s: a clip with less video or less sound than this is too short
 MISSING = 0.25  # s: a file that ends earlier than its header says by more is truncated
 PLAYLISTS = {"hls", "dash", "concat", "imf"}  # formats that name other files to be read
@@ -99,6 +101,7 @@ def _tracks(container):
                 f"FFmpeg has no decoder for its {stream.type} track",
             )
         stream.codec_context.thread_count = 1  # cores are for other clips
+    check_size(container, picture)
     return picture, sound, packets
 
 
@@ -175,6 +178,27 @@ def _broken(container, stream, time, why):
     )
 
 
+def _check_longest(container, samples):
+    """A small file may unpack to more sound than there is memory."""
+    if samples > LONGEST:
+        raise ClipError(
+            container.name,
+            UNDECODABLE,
+            f"it holds more than {LONGEST:,} samples of sound; cut it",
+        )
+
+
+def check_size(container, picture):
+    """ClipError where the frames of a track are too large for any memory."""
+    if picture.width * picture.height > PIXELS:
+        raise ClipError(
+            container.name,
+            UNDECODABLE,
+            f"its frames are {picture.width} x {picture.height}; need at most {PIXELS:,} "
+            "pixels",
+        )
+
+
 def _check_length(container, what, seconds):
     if seconds < SHORTEST:
         raise ClipError(
@@ -205,20 +229,19 @@ def _centre(container, stream, packets):
         ),
         default=0,
     )
-    codec, frames = stream.codec_context, []
-    if codec.name in SKIPPING:
-        codec.skip_frame = "NONREF"
-    frames += decode(container, stream, packets[key:last])
-    codec.skip_frame = "DEFAULT"
-    frames += decode(container, stream, [packets[last], None])
-    # before the keyframe's own time: frames that need an earlier one, but not ours
-    frames = [
-        frame
-        for frame in frames
-        if frame.pts is not None and frame.pts >= packets[key].pts
-    ]
-    found = [frame for frame in frames if frame.pts == centre]
-    if not found or any(frame.is_corrupt for frame in frames):
+    codec, found, corrupt = stream.codec_context, [], False
+    for skip, several in (
+        ("NONREF" if codec.name in SKIPPING else "DEFAULT", packets[key:last]),
+        ("DEFAULT", [packets[last], None]),
+    ):
+        codec.skip_frame = skip
+        for frame in decode(container, stream, several):
+            # before the keyframe's own time: frames that need an earlier one, but not
+            # ours; the others are not kept, as they may be many and large
+            if frame.pts is not None and frame.pts >= packets[key].pts:
+                corrupt = corrupt or frame.is_corrupt
+                found += [frame] if frame.pts == centre else []
+    if not found or corrupt:
         raise ClipError(
             container.name,
             UNDECODABLE,
@@ -230,13 +253,16 @@ def _centre(container, stream, packets):
 
 def _sound(container, stream, packets):
     """A whole track as (T,) int16, mono at 16 kHz."""
-    resampler, frames = av.AudioResampler("s16", "mono", RATE), []
+    resampler, frames, samples = av.AudioResampler("s16", "mono", RATE), [], 0
     for frame in decode(container, stream, packets):  # the last packet is empty
         try:
-            frames += resampler.resample(frame)
+            pieces = resampler.resample(frame)
         except (av.FFmpegError, ValueError) as error:
             why = getattr(error, "strerror", "its rate or its channels change")
             raise _broken(container, stream, frame.time, why) from error
+        frames += pieces
+        samples += sum(piece.samples for piece in pieces)
+        _check_longest(container, samples)
     frames += resampler.resample(None) if frames else []
     _check_length(container, "sound", sum(frame.samples for frame in frames) / RATE)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
@@ -248,7 +274,7 @@ def read_sound(path):
     (T, channels) float32 in [-1, 1]. ClipError where there is none, or less of it than
     the header says, and for a playlist: an upload must not open other files here.
     """
-    path, frames = Path(path).absolute(), []
+    path, frames, samples = Path(path).absolute(), [], 0
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if PLAYLISTS & set(container.format.name.split(",")):
@@ -265,6 +291,8 @@ def read_sound(path):
             resampler = av.AudioResampler("fltp")  # of its own rate and channels
             for packet in packets:
                 for frame in packet.decode():
+                    samples += frame.samples * frame.layout.nb_channels
+                    _check_longest(container, samples)
                     frames += resampler.resample(frame)
             frames += resampler.resample(None) if frames else []
             rate = stream.rate

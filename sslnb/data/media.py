@@ -9,6 +9,7 @@ file fixes the choices, and refuses what would give a wrong input.
 """
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,7 @@ import torchaudio
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sslnb.data.decode import read_sound
+from sslnb.data.decode import LONGEST, read_sound
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as in the released code
 STD = (0.229, 0.224, 0.225)
@@ -33,6 +34,13 @@ STD = (0.229, 0.224, 0.225)
 PIXELS = (-0.5, 1.5)
 SAMPLES = (-8.0, 8.0)
 UNRECOGNISED = 1  # libsndfile's code for a format that it does not know
+# A small file may say that it is larger than any memory, or unpack to that
+PIXELS_MOST = 89_478_485  # of an image: where Pillow warns
+RATES = (1_000, 768_000)  # Hz
+LONG = 2**22  # samples: of a longer sound only the middle is resampled
+MARGIN = 16  # blocks of samples to either side, on which a resampled one depends
+# Pillow has others, but some of these start programs (EPS: Ghostscript)
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF", "JPEG2000", "AVIF")
 
 
 @dataclass(frozen=True)
@@ -89,30 +97,37 @@ def load_image(path: str | Path, size: int, resample: str = "bilinear") -> Tenso
 
     Greyscale becomes RGB, transparency is laid on white, and a camera's rotation tag is
     obeyed. Squashed, not cropped: the boxes of the benchmarks are normalised by the whole
-    frame. resample: "bilinear" or, as in the released code, "bicubic". OSError names a file that cannot be read.
+    frame. resample: "bilinear" or, as in the released code, "bicubic". OSError names a file
+    that cannot be read, is in none of FORMATS, or has more than `PIXELS_MOST` pixels.
     """
     if size < 1:
         raise ValueError(f"size is {size}; need 1 or more pixels")
     try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
+        _check_regular(path)
+        with Image.open(path, formats=FORMATS) as file:
+            if math.prod(file.size) > PIXELS_MOST:
+                raise ValueError(
+                    f"it has {math.prod(file.size):,} pixels; need at most {PIXELS_MOST:,}"
+                )
+            ImageOps.exif_transpose(file, in_place=True)
+            image: Image.Image = file
             if image.mode == "F":
                 raise ValueError("its pixels are floats; save it with 8 or 16 bits")
             if image.mode.startswith("I"):  # 16-bit greyscale, of either byte order
                 pixels = np.asarray(image, dtype=np.float32)
                 image = Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8))
             if image.has_transparency_data:
-                image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
+                white.alpha_composite(image.convert("RGBA"))
+                image = white
             image = image.convert("RGB").resize(
                 (size, size), Image.Resampling[resample.upper()]
             )
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no image at {path}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises much on a damaged file
         raise OSError(
-            f"{path} is damaged or not an image that can be read: {error}"
+            f"{path} is damaged or not an image that can be read: {str(error)[:300]}"
         ) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
 
@@ -123,10 +138,12 @@ def load_audio(path: str | Path, config: AudioConfig = LAPTOP_AUDIO) -> Tensor:
     A longer file gives its middle; a shorter one is repeated, as in the released code.
     Reads wav, flac, ogg, mp3 and whatever else libsndfile reads; and m4a, mp4, webm and
     whatever else FFmpeg reads, of which it takes the best sound track. Silence stays
-    silence. OSError names a file that cannot be read, ValueError one with no samples, with samples that are not numbers or far
-    beyond full scale (`SAMPLES`), or at a sample rate below 1,000 Hz.
+    silence. OSError names a file that cannot be read, or holds more than `LONGEST`
+    samples; ValueError one with no samples, with samples that are not numbers or far
+    beyond full scale (`SAMPLES`), or at a sample rate outside of `RATES`.
     """
     try:
+        _check_regular(path)
         wave, rate = _read_audio(path)
     except (OSError, soundfile.LibsndfileError, ValueError) as error:
         raise OSError(
@@ -135,26 +152,58 @@ def load_audio(path: str | Path, config: AudioConfig = LAPTOP_AUDIO) -> Tensor:
         ) from error
     if len(wave) == 0:
         raise ValueError(f"{path} holds no samples")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(
+            f"{path} has a sample rate of {rate} Hz; need {RATES[0]} to {RATES[1]}"
+        )
+    what, need = f"samples of {path}", "floats in [-1, 1], or integers"
     if not np.isfinite(wave).all():
         raise ValueError(f"{path} holds samples that are not finite numbers")
-    if rate < 1_000:
-        raise ValueError(f"{path} has a sample rate of {rate} Hz; need 1000 or more")
     wave = torch.from_numpy(wave).mean(1)
+    _check_range(wave, what, SAMPLES, need)
     # 44,117 to 16,000 Hz would take a filter of gigabytes; 943 to 342 is as good
     ratio = Fraction(rate, config.sample_rate).limit_denominator(500)
+    start = 0
+    if len(wave) > LONG:
+        wave, start = _around_middle(wave, ratio, config.samples)
     wave = torchaudio.functional.resample(wave, ratio.numerator, ratio.denominator)
-    _check_range(wave, f"samples of {path}", SAMPLES, "floats in [-1, 1], or integers")
+    _check_range(wave, what, SAMPLES, need)
+    if start:
+        wave = wave[start : start + config.samples]
     return fit_length(wave, config.samples)
+
+
+def _around_middle(wave, ratio, samples):
+    """Of a long wave what its resampled middle depends on, and where that then begins.
+
+    ratio: samples before to samples after resampling, whose filters take that many.
+    """
+    before, after = ratio.numerator, ratio.denominator
+    start = (-(-len(wave) * after // before) - samples) // 2  # as `fit_length` has it
+    first = max(start // after - MARGIN, 0)
+    last = (start + samples) // after + MARGIN
+    if start <= 0:
+        return wave, 0
+    return wave[first * before : last * before], start - first * after
 
 
 def _read_audio(path):
     """Samples (T, channels) float32 and their rate."""
     try:
-        return soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            # else its header is wrong, or says nothing: FFmpeg counts as it reads
+            if file.frames * file.channels <= LONGEST:
+                return file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
         if error.code != UNRECOGNISED:
             raise
     return read_sound(path)
+
+
+def _check_regular(path):
+    """OSError for a pipe or a device, which might never end; not for a missing file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("it is no file")
 
 
 def fit_length(wave: Tensor, samples: int) -> Tensor:

@@ -10,6 +10,7 @@ that file has the configuration that the grid asks for.
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sslnb.files import DATA
+from sslnb.settings import check
 from sslnb.training.recipe import REGIMES, TrainConfig
 
 FOLDER = DATA / "experiments"
 GRID = FOLDER / "grid.toml"
 RUNS = FOLDER / "runs"  # results: one JSON a run
 KINDS = ("trained", "untrained", "classifier")
+NAME = re.compile(r"\w[\w.+-]{0,99}")  # of a variant
 # Keys of a variant beside TrainConfig's
 OWN = ("like", "seeds", "clips", "half", "kind")
 
@@ -126,12 +129,15 @@ class Grid:
 def read_grid(path: str | Path = GRID) -> Grid:
     """The grid of a file; ValueError says what in it is wrong."""
     path = Path(path)
+    known: dict[str, dict] = {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         unknown = set(content) - {"seeds", "base", "experiments", "variants", "parts"}
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        variants = {name: _runs(name, content) for name in content.get("variants", {})}
+        variants = {
+            name: _runs(name, content, known) for name in content.get("variants", {})
+        }
         experiments = {
             name: tuple(several)
             for name, several in content.get("experiments", {}).items()
@@ -140,17 +146,26 @@ def read_grid(path: str | Path = GRID) -> Grid:
             lacking = [variant for variant in several if variant not in variants]
             if lacking:
                 raise ValueError(f"experiment {name}: no variant {', '.join(lacking)}")
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise ValueError(f"{path}: {str(error)[:500]}") from error
     return Grid(variants, experiments)
 
 
-def _runs(name, content):
-    """The runs of a variant."""
+def _runs(name, content, known):
+    """The runs of a variant; `known` takes what variants and parts say."""
     try:
-        if "/" in name or "\0" in name:  # its results are files of that name
-            raise ValueError("its name has a character that names of files have not")
-        changes = {**content.get("base", {}), **_resolved(name, content, ())}
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                "its name has a character that names of files have not, or begins with "
+                "one; need letters, digits, _ and, further on, - . +"
+            )
+        changes = {**content.get("base", {}), **_resolved(name, content, (), known)}
         own = {key: changes.pop(key) for key in OWN if key in changes}
         kind = own.get("kind", "trained")
         if kind not in KINDS:
@@ -160,21 +175,24 @@ def _runs(name, content):
             config = TrainConfig.from_preset("laptop", **{**changes, "seed": seed})
             clips = own.get("clips", REGIMES[config.regime]["clips"])
             runs.append(Run(name, config, clips, own.get("half", ""), kind))
+            check(runs[-1], {"clips": (1, 1e9)})
     except (ValueError, TypeError) as error:
         raise ValueError(f"variant {name}: {error}") from error
     return tuple(runs)
 
 
-def _resolved(name, content, seen):
+def _resolved(name, content, seen, known):
     """What a variant or a part says, after those that it is like."""
     everything = content.get("variants", {}) | content.get("parts", {})
     if name in seen:
         raise ValueError(f"{' is like '.join((*seen, name))}: a circle")
     if name not in everything:
         raise ValueError(f"like {name!r}, which the grid has not")
-    own = dict(everything[name])
-    bases = own.pop("like", [])
-    found: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        found |= _resolved(base, content, (*seen, name))
-    return found | own
+    if name not in known:  # once: parts of parts of parts may be many
+        own = dict(everything[name])
+        bases = own.pop("like", [])
+        found: dict[str, Any] = {}
+        for base in [bases] if isinstance(bases, str) else bases:
+            found |= _resolved(base, content, (*seen, name), known)
+        known[name] = found | own
+    return known[name]

@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,13 +23,20 @@ class Pace:
         self.took: dict[str, list[float]] = {}
         for path in results.glob("[!.]*.json"):
             with suppress(
-                ValueError, KeyError, AttributeError
+                ValueError,
+                LookupError,
+                TypeError,
+                AttributeError,
+                RuntimeError,
+                OverflowError,
             ):  # damaged, or no result
                 self.add(json.loads(path.read_text(encoding="utf-8")))
 
     def add(self, result: Mapping[str, Any]) -> float:
         """Take in a result; its seconds, of training and of measuring."""
         seconds = result.get("seconds", 0.0) + result.get("seconds_measuring", 0.0)
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"a run took {seconds!r:.80} seconds")
         self.took.setdefault(result["variant"], []).append(seconds)
         return seconds
 

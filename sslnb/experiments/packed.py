@@ -7,6 +7,7 @@
 """
 
 import base64
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,12 +36,23 @@ def pack(values: np.ndarray) -> dict:
 
 
 def unpack(packed: dict) -> np.ndarray:
-    """Values back from `pack`: bool, uint8, or float64."""
-    shape = packed["shape"]
+    """Values back from `pack`: bool, uint8, or float64; ValueError for anything else."""
+    try:
+        return _unpacked(packed, packed["shape"])
+    except (ValueError, TypeError, LookupError, AttributeError, StopIteration) as error:
+        raise ValueError(f"no packed values: {packed!r:.80} ({error!r:.80})") from error
+
+
+def _unpacked(packed, shape):
+    if not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError("the shape is no list of sizes")
     kind, text = next((k, v) for k, v in packed.items() if k != "shape")
     data = base64.b64decode(text)
     if kind == "bits":
-        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
+        count = math.prod(shape)
+        if len(data) != -(-count // 8):
+            raise ValueError(f"{len(data)} bytes are not {count} bits")
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count)
         return bits.astype(bool).reshape(shape)
     if kind == "bytes":
         return np.frombuffer(data, np.uint8).reshape(shape)

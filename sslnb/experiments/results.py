@@ -84,7 +84,10 @@ class Results:
             packed = self.runs[variant][seed]["per_clip"].get(where)
         if packed is None:
             raise ValueError(f"{variant} was not measured on {where}")
-        return unpack_columns(packed)
+        try:
+            return unpack_columns(packed)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"run {variant}-{seed}, on {where}: {error}") from error
 
     def parts(
         self, variant: str, where: str, seed: int
@@ -210,10 +213,13 @@ def read_results(folder: str | Path = FOLDER) -> Results:
     for path in sorted((folder / "runs").glob("[!.]*.json")):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
+            for key, kind in (("variant", str), ("seed", int), ("per_clip", dict)):
+                if not isinstance(result[key], kind):
+                    raise ValueError(f"its {key} is {result[key]!r:.80}")
             runs.setdefault(result["variant"], {})[result["seed"]] = result
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"{path} is no result of the grid ({error!r}): delete it, and "
+                f"{path} is no result of the grid ({error!r:.200}): delete it, and "
                 "`sslnb experiments` makes it anew"
             ) from error
     if not runs:

@@ -36,6 +36,7 @@ from sslnb.data.decode import (
     NO_VIDEO,
     UNDECODABLE,
     ClipError,
+    check_size,
     decode,
     read_packets,
 )
@@ -82,6 +83,7 @@ def open_footage(path: Path) -> Footage:
             raise ClipError(path, NO_AUDIO, "there is only a picture")
         if video.codec_context is None or sound.codec_context is None:
             raise ClipError(path, UNDECODABLE, "a track has no decoder")
+        check_size(container, video)
         counts: Counter[Stream] = Counter()
         begin, end = math.inf, -math.inf
         for packet in read_packets(container):
@@ -194,7 +196,10 @@ class Sound:
     def __init__(self, footage: Footage, config: AudioConfig):
         self.samples, self.rate = config.samples, config.sample_rate
         self.pieces = _waves(footage, self.rate)
-        self.begin, self.wave = next(self.pieces)  # the sample that `wave` starts with
+        first = next(self.pieces, None)
+        if first is None:
+            raise ClipError(footage.path, UNDECODABLE, "its sound holds no samples")
+        self.begin, self.wave = first  # the sample that `wave` starts with
         self.first, self.ended = self.begin, False
 
     def around(self, time: float) -> torch.Tensor:

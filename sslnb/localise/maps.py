@@ -9,7 +9,6 @@ than memory.
 """
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,26 +16,27 @@ import numpy as np
 
 from sslnb.data.field.annotations import SIZE, Annotation, truth_of
 
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    RuntimeError,
-    EOFError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+LARGEST = 2**28  # bytes of a map: 5,792 × 5,792 cells of double precision
 
 
 def open_maps(path: str | Path):
     """Open an .npz of maps: a mapping of clip name -> (h, w), and a context manager.
 
-    ValueError where it is no .npz, holds nothing, or holds a clip twice.
+    ValueError where it is no .npz, holds nothing, holds a clip twice, or a map of more
+    than `LARGEST` bytes: a small file may unpack to more than there is memory.
     """
     how = "save maps with numpy.savez(path, **{clip: array of (h, w), …})"
     Path(path).stat()  # FileNotFoundError, where it would be no zip either
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: no .npz, or a truncated one; {how}")
-    maps = np.load(path, allow_pickle=False)
+    try:
+        maps = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy and zipfile raise much on a damaged file
+        raise ValueError(
+            f"{path}: no .npz, or a damaged one ({error}); {how}"
+        ) from error
+    if not isinstance(maps, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path}: a single array; {how}")
     seen, twice = set(), None
     for name in maps.files:
         twice = name if name in seen else twice
@@ -48,6 +48,14 @@ def open_maps(path: str | Path):
             if twice
             else f"{path}: holds no map; {how}"
         )
+    assert maps.zip is not None  # it is open
+    for entry in maps.zip.infolist():
+        if entry.file_size > LARGEST:
+            maps.close()
+            raise ValueError(
+                f"{path}: {entry.filename!r:.80} holds {entry.file_size:,} bytes; need a map "
+                f"of at most {LARGEST:,}"
+            )
     return maps
 
 
@@ -55,10 +63,10 @@ def read_map(maps: Mapping, name: str, what: str = "map") -> np.ndarray:
     """One map (h, w) of a mapping, in double precision; ValueError names the clip."""
     try:
         values = np.asarray(maps[name])
-    except UNREADABLE as error:
+    except Exception as error:  # numpy and zipfile raise much on a damaged file
         raise ValueError(
-            f"{what} of clip {name!r} cannot be read ({error}); save a plain array of "
-            "numbers"
+            f"{what} of clip {name!r} cannot be read ({str(error)[:200]}); save a plain "
+            "array of numbers"
         ) from None
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiub":
         raise ValueError(

@@ -24,6 +24,7 @@ import nbformat
 import papermill
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
+from papermill.translators import PythonTranslator
 
 from sslnb.files import ROOT
 from sslnb.series.listing import notebooks
@@ -70,7 +71,7 @@ def fit_parameters(notebook: str | Path, given: dict[str, Any]) -> dict[str, Any
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(
-            f"{name} has no parameter {', '.join(unknown)}; "
+            f"{name} has no parameter {', '.join(unknown)[:200]}; "
             f"known are {', '.join(known) or 'none'}"
         )
     return {
@@ -81,16 +82,31 @@ def fit_parameters(notebook: str | Path, given: dict[str, Any]) -> dict[str, Any
 
 def _fit(what: str, value: Any, default: Any) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
-        with suppress(ValueError, SyntaxError):  # else right only for the default None
+        # else right only for the default None
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             value = ast.literal_eval(value)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if default is not None and type(value) is not type(default):
         raise ValueError(
-            f"{what} is {value!r}; need {type(default).__name__}, "
+            f"{what} is {value!r:.80}; need {type(default).__name__}, "
             f"as its default {default!r} is"
         )
+    if not _is_written(value):
+        raise ValueError(
+            f"{what} is {value!r:.80}, which papermill cannot write into a notebook; need "
+            "a finite number, a text, or lists and tables of these by text"
+        )
     return value
+
+
+def _is_written(value: Any) -> bool:
+    """Whether papermill writes this very value, and not one that looks like it."""
+    try:
+        text = PythonTranslator.translate(value)
+        return repr(ast.literal_eval(text)) == repr(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
 
 
 @contextmanager

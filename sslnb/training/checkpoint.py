@@ -7,6 +7,7 @@ Nothing is unpickled. `folder` says what else a run's folder holds.
 """
 
 import json
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from sslnb.files import atomic_write
-from sslnb.model import SoundLocaliser, write
+from sslnb.model import SoundLocaliser, with_weights, write
 from sslnb.training import parallel
 from sslnb.training.folder import states
 from sslnb.training.recipe import TrainConfig
@@ -24,9 +25,16 @@ KEPT = 2  # states
 
 
 def history_in(folder: Path) -> list[dict]:
-    """The metrics of every epoch of the run in a folder, before it was resumed too."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """The metrics of every epoch of the run in a folder, before it was resumed too.
+
+    ValueError where the file is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    with _undamaged(path, "delete it, and resume the run to have it written anew"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        history = [json.loads(line) for line in lines]
+        _check_history(history)
+    return history
 
 
 def last_model(folder: str | Path) -> SoundLocaliser:
@@ -34,11 +42,11 @@ def last_model(folder: str | Path) -> SoundLocaliser:
 
     FileNotFoundError where there is no state, ValueError where it is damaged.
     """
-    _, saved, tensors = _read(Path(folder))
-    config = TrainConfig(**saved["config"])
-    model = SoundLocaliser(network(config))
-    prefix = "average.module." if config.ema_decay else "model."
-    model.load_state_dict(_part(tensors, prefix))
+    path, saved, tensors = _read(Path(folder))
+    with _undamaged(path):
+        config = TrainConfig(**saved["config"])
+        weights = _part(tensors, "average.module." if config.ema_decay else "model.")
+        model = with_weights(network(config), weights)
     return model.eval()
 
 
@@ -104,9 +112,10 @@ def load_state(
     path, saved, tensors = _read(folder)
     _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
     _check_same_clips(path, saved.get("data"), clips)
-    for part, module in state.modules().items():
-        module.load_state_dict(_part(tensors, f"{part}."))
-    _load_optimizer(state.optimizer, tensors)
+    with _undamaged(path):
+        for part, module in state.modules().items():
+            module.load_state_dict(_part(tensors, f"{part}."))
+        _load_optimizer(state.optimizer, tensors)
     state.start, state.history = saved.get("start", ""), saved["history"]
     if parallel.is_main() and not _is_followed(folder, state):
         _follow(folder, config, clips, state)
@@ -117,16 +126,48 @@ def _read(folder):
     if not states(folder):
         raise FileNotFoundError(f"no state in {folder}: there is no run to resume")
     path = states(folder)[-1]
-    try:
+    with _undamaged(path):
         with safe_open(path, framework="pt") as file:
             saved = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is damaged: {error}; delete it to resume from the "
-            "state before, or start anew"
-        ) from error
+        clips = saved.get("data") or {}  # None: of an earlier version
+        if not all(isinstance(each, dict) for each in (saved["config"], clips)):
+            raise ValueError("its configuration or its clips are no table")
+        if not all(
+            isinstance(each, dict) and "number" in each for each in clips.values()
+        ):
+            raise ValueError("it does not say how many clips it saw")
+        if not isinstance(saved.get("start", ""), str):
+            raise ValueError("it does not say what it started with")
+        _check_history(saved["history"])
     return path, saved, tensors
+
+
+@contextmanager
+def _undamaged(path, advice="delete it to resume from the state before, or start anew"):
+    """ValueError, naming the file, for whatever reading it inside the block raises."""
+    try:
+        yield
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,  # RecursionError too
+    ) as error:
+        raise ValueError(f"{path} is damaged: {str(error)[:300]}; {advice}") from error
+
+
+def _check_history(history):
+    """ValueError for anything but the metrics of some epochs, numbers by name."""
+    if not isinstance(history, list):
+        raise ValueError(f"the metrics are {history!r:.80}; need a list of epochs")
+    for epoch, metrics in enumerate(history, 1):
+        if not isinstance(metrics, dict) or not all(
+            isinstance(value, (int, float)) for value in metrics.values()
+        ):
+            raise ValueError(f"the metrics of epoch {epoch} are {metrics!r:.80}")
 
 
 def _part(tensors, prefix):

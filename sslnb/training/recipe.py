@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from sslnb.settings import check
+
 # Clips of SoundStamps for a complete run, and how often each is seen: many scenes a
 # few times, or few clips often, as of a data set of videos.
 REGIMES: dict[str, dict[str, int]] = {
@@ -18,7 +20,18 @@ REGIMES: dict[str, dict[str, int]] = {
 FRAMES = 0.35  # of them are crops of ordinary photographs, the others are composed
 VAL_CLIPS = 400  # that choose the best epoch
 
-FORMS = ("release", "paper", "attention")  # of the loss of both branches
+# Of settings, the smallest and the largest value that has a meaning
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "passes", "validate_every"), (1, math.inf)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "geo_weight"), (0, math.inf)),
+    **dict.fromkeys(("warmup", "ema_decay", "scale_p", "curriculum", "crop"), (0, 1)),
+    **dict.fromkeys(("tau", "temperature"), (1e-6, math.inf)),
+    "seed": (0, 2**63 - 1),
+    "rotation": (0, 180),
+    "mix_alpha": (0, 1),
+    "smooth": (0, 100),
+    "blocks": (1, 100),
+}
 
 # Table 1: what each model has beside the contrastive loss.
 TABLE_1: dict[str, tuple[str, ...]] = {
@@ -122,24 +135,21 @@ class TrainConfig:
     )
 
     def __post_init__(self):
+        for name in ("crop", "blocks"):  # lists, from JSON
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        check(self, RANGES, preset=RECIPES)  # to which others may be added
         right = {
-            "preset": (self.preset in RECIPES, " or ".join(RECIPES)),
-            "model": (self.model in TABLE_1, "one of A to F"),
-            "regime": (self.regime in REGIMES, " or ".join(REGIMES)),
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "passes": (self.passes >= 1, "1 or more"),
-            "validate_every": (self.validate_every >= 1, "1 or more"),
             "batch": (self.batch >= 2, "2 or more: one clip has no unpaired sound"),
-            "form": (self.form in FORMS, " or ".join(FORMS)),
-            "views": (self.views in ("paper", "release"), "paper or release"),
-            "precision": (self.precision in ("bf16", "fp32"), "bf16 or fp32"),
+            "crop": (0 < self.crop[0] <= self.crop[1], "0 < smallest <= largest <= 1"),
+            "blocks": (
+                self.blocks is None or 1 <= len(self.blocks) <= 4,
+                "1 to 4 stages",
+            ),
         }
         for name, (ok, need) in right.items():
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; need {need}")
-        for name in ("crop", "blocks"):  # lists, from JSON
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(value))
 
     @classmethod
     def from_preset(cls, preset: str, **changes: Any) -> "TrainConfig":
@@ -148,12 +158,13 @@ class TrainConfig:
         unknown = sorted(set(changes) - known)
         if unknown:
             raise ValueError(
-                f"unknown setting {', '.join(unknown)}; "
+                f"unknown setting {', '.join(unknown)[:300]}; "
                 f"known are {', '.join(sorted(known))}"
             )
-        usual = dict(RECIPES.get(preset, {}))
-        if preset == "laptop" and changes.get("regime") in REGIMES:
-            usual["epochs"] = REGIMES[changes["regime"]]["epochs"]
+        usual = dict(RECIPES.get(preset, {})) if isinstance(preset, str) else {}
+        regime = changes.get("regime")
+        if preset == "laptop" and isinstance(regime, str) and regime in REGIMES:
+            usual["epochs"] = REGIMES[regime]["epochs"]
         return cls(**{"preset": preset, **usual, **changes})
 
     @property

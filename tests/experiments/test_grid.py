@@ -144,6 +144,7 @@ OTHER = {
     "crop": (0.5, 1.0),
     "blocks": (2, 2, 2, 2),
     "smooth": 0.5,
+    **dict.fromkeys(("warmup", "ema_decay", "scale_p", "mix_alpha", "curriculum"), 0.7),
 }
 
 

@@ -73,7 +73,7 @@ def fresh():
     "field, value, need",
     [
         ("preset", "desktop", "laptop or paper"),
-        ("model", "G", "A to F"),
+        ("model", "G", "one of A, B, C, D, E, F"),
         ("epochs", 0, "1 or more"),
         ("batch", 1, "unpaired"),
         ("form", "letter", "release or paper"),

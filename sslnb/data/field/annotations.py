@@ -20,7 +20,6 @@ refused where the set as a whole gives them away (`refuse_reversed`).
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,8 @@ import numpy as np
 
 if TYPE_CHECKING:  # a folder of clips is opened without it
     from torch import Tensor
+
+from sslnb.data.field.lists import LONGEST, UNPRINTED
 
 SIZE = 224  # pixels: response maps and ground truth are compared at this size
 # Fraction of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
@@ -85,10 +86,12 @@ def what_is_wrong(box) -> str | None:
         hasattr(box, "__len__")  # else boxes is one box, not a list of them
         and len(box) == 4
         and all(isinstance(edge, Real) for edge in box)
-        and not any(math.isnan(edge) or edge > 2 for edge in box)
+        and all(edge <= 2 for edge in box)  # NaN is not
     ):
         return None
-    return f"box {box!r}: need a list of (x0, y0, x1, y1) in normalised coordinates"
+    return (
+        f"box {box!r:.200}: need a list of (x0, y0, x1, y1) in normalised coordinates"
+    )
 
 
 def is_reversed(box: Sequence[float]) -> bool:
@@ -280,7 +283,7 @@ def _read_file(path):
 def _read_json(path):
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(entries, list) or not entries:
         raise ValueError(
@@ -295,14 +298,30 @@ def _read_json(path):
                 'need {"file", "class", "bbox"}'
             )
         name, boxes = entry["file"], entry["bbox"]
-        if not isinstance(name, str) or not isinstance(boxes, list):
+        label = entry.get("class")
+        if (
+            not isinstance(name, str)
+            or not isinstance(boxes, list)
+            or not isinstance(label, str | None)
+        ):
             raise ValueError(
-                f"{path}: entry {number}: need a string as file and a list as bbox"
+                f"{path}: entry {number}: need a string as file and a list as bbox, and "
+                "as class a string or nothing"
             )
+        for text in (name, label or ""):
+            _check_name(text, path)
         if name in annotations:
             raise ValueError(f"{path}: clip {name} is in it twice; keep one entry")
-        annotations[name] = Annotation(_checked(boxes, path, name), entry.get("class"))
+        annotations[name] = Annotation(_checked(boxes, path, name), label)
     return annotations
+
+
+def _check_name(name, path):
+    if len(name) > LONGEST or UNPRINTED.search(name):
+        raise ValueError(
+            f"{path}: {name!r:.80} is no name: need at most {LONGEST} characters, and "
+            "none that cannot be printed"
+        )
 
 
 def _checked(boxes, path, name):
@@ -342,9 +361,11 @@ def _read_xml(path):
 
     0 where there is no <bbox>: a clip without a box, of whichever kind.
     """
+    _check_name(path.stem, path.parent)
     try:
         found = list(ElementTree.parse(path).getroot().iter("bbox"))
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        # of an encoding that Python or expat does not have, the last two
         raise ValueError(f"{path} is not XML: {error}") from None
     if not found:
         return 0, ()

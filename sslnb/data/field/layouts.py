@@ -237,9 +237,23 @@ def _read(source, read):
     """A mapping, or what `read` makes of a file, with the names of clips normalised."""
     if source is None:
         return {}
+    read_from = "annotations or classes" if isinstance(source, Mapping) else source
     if not isinstance(source, Mapping):
         source = read(source)
-    return {clip_name(name): value for name, value in source.items()}
+    found = {}
+    for name, value in source.items():
+        clip = _named(name, read_from)
+        if clip in found:
+            raise ValueError(f"{read_from}: clip {clip} is in it twice; keep one")
+        found[clip] = value
+    return found
+
+
+def _named(name, where):
+    try:
+        return clip_name(name)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; rename it") from error
 
 
 def _why(layout, frame, sound):
@@ -265,10 +279,10 @@ def _scan(folder, layout, suffixes, found):
             if entry.name.startswith("."):  # hidden: macOS's copies, half-written files
                 continue
             if suffix in suffixes:
-                _add(found, clip_name(entry.name), entry.path, suffixes)
+                _add(found, _named(entry.name, folder), entry.path, suffixes)
             elif frame and suffix == (".mp4" if layout.nested else ""):
                 path = os.path.join(entry.path, frame)
-                _add(found, clip_name(entry.name), path, suffixes)
+                _add(found, _named(entry.name, folder), path, suffixes)
             elif layout.nested and entry.is_dir(follow_symlinks=False):
                 _scan(entry.path, layout, suffixes, found)
 

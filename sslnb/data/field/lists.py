@@ -37,7 +37,10 @@ FORMS = (
     "need one clip a line, or a .csv with the clip first or, as vggsound.csv has "
     "it, YouTube id, start in whole seconds, class, split"
 )
-UNNAMED = re.compile(r'[{}<>"\n\t]')  # JSON or a web page, where a list should be
+UNNAMED = re.compile(r'[{}<>"]')  # JSON or a web page, where a list should be
+# Control characters, line breaks, and bytes of a file's name that are no text
+UNPRINTED = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+LONGEST = 255  # characters of a name, as of a file's
 # The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
 RETRIEVAL = frozenset(
     (
@@ -88,7 +91,12 @@ def clip_name(text: str) -> str:
     `<id>_000030`. ValueError for what cannot be the name of a clip.
     """
     name = text.strip()
-    if not name or UNNAMED.search(name):
+    if (
+        not name
+        or UNNAMED.search(name)
+        or UNPRINTED.search(name)
+        or len(name) > LONGEST
+    ):
         raise ValueError(f"{text[:60]!r} is not the name of a clip")
     stem, _, suffix = name.rpartition(".")
     while stem and suffix.lower() in SUFFIXES:

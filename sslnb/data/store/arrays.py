@@ -55,18 +55,47 @@ def read_index(folder: Path) -> tuple[list[dict], bool]:
         records = [json.loads(line) for line in lines]
         if records and records[0]["format"] != FORMAT:
             raise ValueError(f"format {records[0]['format']}, not {FORMAT}")
-        for name in records[0]["arrays"] if records else ():
-            if not name.isidentifier():  # it is a file of this folder
-                raise ValueError(f"no name of an array: {name!r}")
         complete = len(records) > 1 and "complete" in records[-1]
         if complete and records.pop()["complete"] != zlib.crc32(to_lines(records)):
             raise ValueError("wrong checksum")
-    except (ValueError, TypeError, KeyError) as error:
+        _check_records(records)
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ValueError(
-            f"{path} is damaged or of another version ({error!r}): delete {folder} and "
-            "pack again"
+            f"{path} is damaged or of another version ({error!r:.300}): delete {folder} "
+            "and pack again"
         ) from error
     return records, complete
+
+
+def _check_records(records):
+    """Raise an error where records are not as packing writes them."""
+    if not records:
+        return
+    arrays = records[0]["arrays"]
+    for name, (dtype, shape) in arrays.items():
+        if not name.isidentifier():  # it is a file of this folder
+            raise ValueError(f"no name of an array: {name!r:.80}")
+        if not shape or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise ValueError(f"{name} has the shape {shape!r:.80}")
+        np.dtype(dtype)
+    for record in records:
+        if not isinstance(record["items"], list) or not isinstance(
+            record["skipped"], dict
+        ):
+            raise ValueError("it has no list of clips")
+        if not all(isinstance(item["name"], str) for item in record["items"]):
+            raise ValueError("a clip has no name")
+    if any(record["crc32"].keys() != arrays.keys() for record in records[1:]):
+        raise ValueError("its checksums are not those of its arrays")
+    count = len(items_of(records))
+    if any(count > shape[0] for _, shape in arrays.values()):
+        raise ValueError(f"it has {count} clips, and an array of fewer rows")
 
 
 def open_arrays(folder: str | Path) -> tuple[list[dict], dict[str, np.ndarray]]:
@@ -100,9 +129,9 @@ def map_array(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     size = path.stat().st_size
     try:
         found = open_memmap(path, "r")
-    except ValueError as error:
+    except Exception as error:  # numpy raises much on a damaged header
         raise ValueError(
-            f"{path} of {size:,} bytes is cut off or not a .npy file ({error})"
+            f"{path} of {size:,} bytes is cut off or not a .npy file ({error!r:.200})"
         ) from error
     right = found.offset + found.nbytes
     if (found.dtype, found.shape, size) != (np.dtype(dtype), shape, right):

@@ -28,7 +28,15 @@ from sslnb.data.clips import Clips
 from sslnb.data.field.layouts import Clip, Folder
 from sslnb.data.media import AudioConfig, fit_length, load_audio, load_image
 from sslnb.data.store import packing
-from sslnb.data.store.arrays import find_damage, items_of, open_arrays, read_index
+from sslnb.data.store.arrays import (
+    INDEX,
+    find_damage,
+    items_of,
+    open_arrays,
+    read_index,
+)
+
+ARRAYS = {"frames": ("uint8", 4), "waves": ("int16", 2)}  # dtype, dimensions
 
 
 def pack(
@@ -104,20 +112,50 @@ def open_store(folder: str | Path) -> Clips:
     arrays.open_arrays.
     """
     records, arrays = open_arrays(folder)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     items = items_of(records)
+    _check_clips(Path(folder), items, arrays)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Clips(
         names=[item["name"] for item in items],
-        labels=[item["label"] for item in items],
+        labels=[item.get("label") for item in items],
         images=tensors["frames"],
         waves=tensors["waves"],
         boxes=[
             None if boxes is None else tuple(map(tuple, boxes))
-            for boxes in (item["boxes"] for item in items)
+            for boxes in (item.get("boxes") for item in items)
         ],
         masks=tensors.get("masks"),
         photos=_known_of(items, "photo"),
         recordings=_known_of(items, "recording"),
+    )
+
+
+def _check_clips(folder: Path, items: list[dict], arrays: dict) -> None:
+    """ValueError where a store is of something else than clips."""
+    found = {name: (str(array.dtype), array.ndim) for name, array in arrays.items()}
+    masks = {"masks": ("bool", 3)}
+    if found not in (ARRAYS, ARRAYS | masks) or arrays["frames"].shape[1] != 3:
+        raise ValueError(
+            f"{folder} holds {found!r:.200}; need frames (N, 3, S, S) uint8, waves (N, "
+            "samples) int16, and masks (N, 224, 224) bool or none"
+        )
+    for item in items:
+        texts = [item.get("label"), item.get("photo"), item.get("recording")]
+        if not all(text is None or isinstance(text, str) for text in texts) or not (
+            item.get("boxes") is None or _are_boxes(item["boxes"])
+        ):
+            raise ValueError(
+                f"{folder / INDEX}: the label or the boxes of clip {item['name']!r:.80} "
+                f"are none: delete {folder} and pack again"
+            )
+
+
+def _are_boxes(found) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(box, list)
+        and len(box) == 4
+        and all(type(edge) in (int, float) and edge <= 2 for edge in box)
+        for box in found
     )
 
 

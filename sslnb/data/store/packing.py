@@ -92,6 +92,11 @@ def pack(
     others = sorted(path.name for path in out.iterdir())
     if others and INDEX not in others:
         raise ValueError(f"{out} holds other files ({others[0]}); choose a new folder")
+    for path in out.iterdir():
+        if path.is_symlink():  # what it leads to would be written over
+            raise ValueError(
+                f"{path} is a link; a store is written in its own folder alone"
+            )
     with locked(out / INDEX, f"another run is packing into {out}") as file:
         records, complete = arrays.read_index(out)
         if not records:
