@@ -464,7 +464,8 @@ def test_one_clip_in_two_spellings_is_not_silently_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["a\0b\n", "a" * 256 + "\n", "a\u2028b\n", "a\x1b[31m\n", "x_\ud800\n"]
+    "text",
+    ["a/.mp4\n", "a\0b\n", "a" * 256 + "\n", "a\u2028b\n", "a\x1b[31m\n", "x_\ud800\n"],
 )
 def test_a_list_with_a_name_that_cannot_be_printed(tmp_path, text):
     path = tmp_path / "list.txt"

@@ -100,8 +100,10 @@ def clip_name(text: str) -> str:
         raise ValueError(f"{text[:60]!r} is not the name of a clip")
     stem, _, suffix = name.rpartition(".")
     while stem and suffix.lower() in SUFFIXES:
-        name = stem.rpartition("/")[2]
+        name = stem.rpartition("/")[2].strip()
         stem, _, suffix = name.rpartition(".")
+    if not name:  # of "folder/.mp4"
+        raise ValueError(f"{text[:60]!r} is not the name of a clip")
     span = SPAN.fullmatch(name)
     return f"{span[1]}_{int(span[2]) // 1000:06d}" if span else name
 
