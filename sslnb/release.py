@@ -116,6 +116,15 @@ def _tensors(path: Path) -> tuple[dict[str, Any], str]:
     )
 
 
+def _begins_as_tar(start: bytes) -> bool:
+    """Not tarfile.is_tarfile, which reads as much as the file says, and may be lied to."""
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
 def _load(path: Path) -> Any:
     """The contents of a torch.save file; only tensors and numbers are accepted."""
     if path.is_dir():
@@ -127,7 +136,7 @@ def _load(path: Path) -> Any:
         raise ValueError(f"{path} is a pipe or a device; need the authors' file")
     try:
         with open(path, "rb") as file:
-            start = file.read(64)
+            start = file.read(tarfile.BLOCKSIZE)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"no checkpoint at {path}: download it from the authors' page, or train "
@@ -140,7 +149,7 @@ def _load(path: Path) -> Any:
             f"{path} is a web page: open the link in a browser, and use the download "
             "button there"
         )
-    if tarfile.is_tarfile(path):  # torch.load would unpack it
+    if _begins_as_tar(start):  # torch.load would unpack it
         raise ValueError(
             f"{path} is an archive: unpack it (`tar -xf`), and give the file in it"
         )

@@ -348,6 +348,15 @@ def test_pickles_under_every_name_are_not_executed(tmp_path):
     assert mark.exists()  # so it would have been
 
 
+def test_an_archive_that_says_how_long_a_name_is(tmp_path):
+    """tarfile would ask for as much memory."""
+    path, entry = tmp_path / "x.pth.tar", tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2**40
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
+    with refused(path, "archive", ValueError):
+        read_release(path, {})
+
+
 @pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.SYMTYPE, tarfile.REGTYPE])
 def test_an_archive_under_the_name_of_weights_is_not_unpacked(tmp_path, kind):
     """torch.load would unpack it, and wait for ever for what comes out of a pipe."""
