@@ -57,6 +57,8 @@ ROWS = {
         BOTH,
     ),
     "bf16_ratio": ("the same in bf16", BOTH),
+    "fp32_bound": ("as many times in fp32, if all but convolutions took no time", CPU),
+    "bf16_bound": ("and in bf16", CPU),
     "compiled_ratio": ("the same in bf16 by `torch.compile`", (True,)),
     "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
     "clips_per_second": ("clips trained on a second, end to end", BOTH),
