@@ -35,7 +35,7 @@ def disk(place, size):
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def remount(place, options):
