@@ -172,6 +172,7 @@ def computed(path, environment=None, processes=1):
         env={
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            "OMP_DYNAMIC": "FALSE",
             "GLOO_SOCKET_IFNAME": "lo",
             **(environment or {}),
         },
