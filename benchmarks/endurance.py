@@ -13,7 +13,6 @@ Exit code 1 where it is above the bound, or where files or threads become more.
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -150,7 +149,7 @@ def train(root, minutes):
             process.wait(60 * minutes)
             raise SystemExit("error: the training ended by itself, see above")
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # SIGINT is ignored in what a shell has sent to the back
             process.wait()
     last_model(run)  # its last state is complete
     epochs = len(history_in(run))

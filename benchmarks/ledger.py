@@ -45,6 +45,12 @@ ROWS = {
         CPU,
     ),
     "score_seconds": ("5,158 clips scored with all intervals, seconds", CPU),
+    "folder_seconds": ("a prepared folder of 200,000 clips opened, seconds", CPU),
+    "retrieval_ratio": (
+        "the best 10 of 20,304 sounds for each of them, against the bare matrix "
+        "product: times as long",
+        CPU,
+    ),
     "video_4k_share": (
         "a heatmap over a video of 4K, 30 frames a second: share of real time",
         CPU,
@@ -57,6 +63,8 @@ ROWS = {
         BOTH,
     ),
     "bf16_ratio": ("the same in bf16", BOTH),
+    "fp32_bound": ("as many times in fp32, if all but convolutions took no time", CPU),
+    "bf16_bound": ("and in bf16", CPU),
     "compiled_ratio": ("the same in bf16 by `torch.compile`", (True,)),
     "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
     "clips_per_second": ("clips trained on a second, end to end", BOTH),

@@ -4,8 +4,9 @@
 
 Each is built by its own cell, with what that needs of the cells above; then every one of
 its sliders and lists is moved 20 times. Counted is time of the processor, as on a machine
-that does nothing else; what a browser takes to show the image is not in it. Two minutes,
-most of them for the trainings of notebooks 04 and 05.
+that does nothing else; what a browser takes to show the image is not in it. The trainings
+of notebooks 04 and 05 have one thread too: two would wait for each other, without end
+almost, beside a busy program. Four minutes.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from contextlib import redirect_stdout
 from itertools import cycle, islice
 from statistics import median
 from time import process_time
+from unittest.mock import patch
 
 import ipywidgets
 import torch
@@ -33,7 +35,6 @@ def built(excerpt):
     namespace, cell = {}, ast.parse(excerpt.cell)
     with redirect_stdout(io.StringIO()):
         exec(excerpt.setup, namespace)
-        torch.set_num_threads(1)  # the notebooks set two
         exec(compile(cell, "cell", "exec"), namespace)
         boxes = [v for v in namespace.values() if isinstance(v, ipywidgets.Box)]
         for node in () if boxes else ast.walk(cell):  # not kept, but displayed
@@ -70,10 +71,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.parse_args()
     found = {}
-    for excerpt in questions():
-        for name, control in built(excerpt).controls.items():
-            if times := milliseconds(control):
-                found[f"{excerpt.widget} {name}"] = median(times)
+    torch.set_num_threads(1)
+    with patch.object(torch, "set_num_threads"):  # the notebooks set two
+        for excerpt in questions():
+            for name, control in built(excerpt).controls.items():
+                if times := milliseconds(control):
+                    move = f"{excerpt.widget} {name}"
+                    found[move] = median(times)
+                    print(f"{found[move]:6.1f} ms, {move}", flush=True)
     slowest = max(found, key=found.get)
     record(
         {"widget_milliseconds": found[slowest], **found},

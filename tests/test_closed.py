@@ -23,7 +23,8 @@ from papermill.parameterize import parameterize_notebook
 from sslnb.cli import series
 from sslnb.data.store import arrays
 from sslnb.experiments.grid import read_grid
-from sslnb.series import handouts, run
+from sslnb.files import ROOT
+from sslnb.series import handouts, listing, run
 from tests.network import REACHED
 
 # A namespace of its own, with nothing but a loopback interface, which must be raised:
@@ -93,7 +94,7 @@ def lab(tmp_path):
     ]
     log = tmp_path / "log"
     with open(log, "w") as file:
-        process = subprocess.Popen(command, env=here, cwd=run.ROOT, stderr=file)
+        process = subprocess.Popen(command, env=here, cwd=ROOT, stderr=file)
     try:
         end = time.monotonic() + 120
         while not (token := re.search(r"\?token=(\w+)", log.read_text())):
@@ -155,7 +156,7 @@ LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "video"
 @pytest.mark.slow
 def test_a_notebook_runs_without_a_network_into_pages_that_load_nothing(tmp_path):
     command = ["-m", "sslnb", "run", "02", "-p", "scenes", "24", "--out", tmp_path]
-    done = alone(*command, env={**os.environ, "PYTHONPATH": str(run.ROOT)})
+    done = alone(*command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stdout + done.stderr
     for path in (tmp_path / "index.html", *tmp_path.glob("02*.html")):
         text = path.read_text(encoding="utf-8")
@@ -171,7 +172,7 @@ def test_a_notebook_runs_without_a_network_into_pages_that_load_nothing(tmp_path
 
 
 def test_a_parameter_is_a_value_and_never_code():
-    (path,) = run.notebooks(["05"])
+    (path,) = listing.notebooks(["05"])
     wanted = run.fit_parameters(path, {"model_name": "A'; open('x', 'w'); '\n\"\"\"\\"})
     book = parameterize_notebook(load_notebook_node(str(path)), wanted)
     (cell,) = [
@@ -201,10 +202,10 @@ def test_a_store_names_no_array_of_another_folder(tmp_path):
 
 def test_a_handout_copies_no_picture_out_of_its_folder(tmp_path):
     """Through a link that leaves the notebooks and comes back in."""
-    link = f"../../{run.ROOT.name}/notebooks/images/method.svg"
+    link = f"../../{ROOT.name}/notebooks/images/method.svg"
     cell = nbformat.v4.new_markdown_cell(f"![a drawing]({link})")
     book = nbformat.v4.new_notebook(cells=[cell])
-    source = run.NOTEBOOKS / "01_data_preparation.ipynb"
+    source = listing.NOTEBOOKS / "01_data_preparation.ipynb"
     target = tmp_path / "a" / "b" / "student" / source.name
     target.parent.mkdir(parents=True)
     handouts.relink(book, source, target, set())

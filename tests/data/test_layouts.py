@@ -1,5 +1,6 @@
 """Every layout of the field, made on the disk as its authors describe it."""
 
+import gc
 import json
 import os
 import shutil
@@ -325,6 +326,20 @@ def test_of_two_formats_the_one_that_comes_first_is_taken(tmp_path):
     )
     for clip in open_folder(tmp_path).clips:
         assert (clip.frame.suffix, clip.audio.suffix) == (".jpg", ".wav")
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_pythons_search_for_cycles_is_as_it_was_before(collects, tmp_path):
+    prepared(tmp_path)
+    try:
+        gc.enable() if collects else gc.disable()
+        open_folder(tmp_path)
+        assert gc.isenabled() == collects
+        with pytest.raises(FileNotFoundError):
+            open_folder(tmp_path / "nowhere")
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
 
 
 def test_two_files_for_one_clip_are_refused(tmp_path):

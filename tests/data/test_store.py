@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from sslnb.data import (
 from sslnb.data.field.annotations import Annotation
 from sslnb.data.field.layouts import Clip, Folder
 from sslnb.data.soundstamps import compose
-from sslnb.data.store import arrays
+from sslnb.data.store import arrays, packing
 from sslnb.data.store.clips import is_complete, open_store, pack, pack_scenes, verify
 from sslnb.data.store.packing import CHUNK
 
@@ -469,6 +470,29 @@ def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path, early):
     killer.join()
     pack(folder, out, SIZE, SECONDS, workers=1)
     assert contents(out) == contents(whole)
+
+
+def test_packing_holds_a_few_chunks_whatever_the_number_of_clips(tmp_path):
+    """Names, boxes and checksums of what is packed are on the disk, not in memory."""
+    names = [f"clip {k}" for k in range(30 * CHUNK)]
+    held = np.zeros(len(names), int)  # bytes, when each is read
+
+    def read(item):
+        held[item] = tracemalloc.get_traced_memory()[0]
+        return {"boxes": [[item / 7, item / 9]]}, (np.uint8([item % 251]),)
+
+    tracemalloc.start()
+    try:
+        rows = {"rows": ("uint8", (1,))}
+        job = packing.Job(read, range(len(names)), names, rows, {})
+        packing.pack(job, tmp_path / "out", workers=1, progress=False)
+    finally:
+        tracemalloc.stop()
+    early, late = held[5 * CHUNK : 10 * CHUNK].max(), held[-5 * CHUNK :].max()
+    assert late - early < 50_000  # 20 chunks' records are ten times as large
+    records, stored = arrays.open_arrays(tmp_path / "out")
+    assert [item["name"] for item in arrays.items_of(records)] == names
+    assert (stored["rows"][:, 0] == np.arange(len(names)) % 251).all()
 
 
 # --- damaged clips ------------------------------------------------------------

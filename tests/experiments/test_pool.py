@@ -249,22 +249,6 @@ def test_a_worker_killed_in_the_middle_of_its_run_changes_no_result(
     assert results_in(folder) == results_in(undisturbed[0])
 
 
-def test_a_command_killed_with_all_its_processes_goes_on_where_it_was(
-    folder, undisturbed
-):
-    process = command(folder, "both", "--jobs", "2")
-    in_the_middle(folder, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    end(process)
-    assert len(results_in(folder)) < 2
-    again = command(folder, "both", "--jobs", "2")
-    said = end(again)
-    assert again.returncode == 0, said
-    assert results_in(folder) == results_in(undisturbed[0])
-    states = {path.parent.name[0] for path in (folder / "work").glob("*/state-0003*")}
-    assert states == {"A", "B"}
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_processes_end_with_the_command(how, folder, tiny):
     # so many epochs that no run is done before the signal comes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.faults.commands import Grid, Pack, Prepare, Train
-from tests.faults.kills import Tally, trial
+from tests.faults.kills import Tally, release, trial
 from tests.faults.others import FAULTS, Skipped
 
 pytestmark = [
@@ -28,8 +28,10 @@ def test_a_command_killed_at_any_moment_goes_on_to_the_same_result(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_told_in_one_line_and_costs_nothing(fault, tmp_path):
-    kind = FAULTS[fault][0]
+    command = FAULTS[fault][0](tmp_path / "data")
     try:
-        fault(kind(tmp_path / "data"), tmp_path / "place")
+        fault(command, tmp_path / "place")
     except Skipped as reason:
         pytest.skip(str(reason))
+    finally:
+        release(command)

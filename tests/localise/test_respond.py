@@ -358,9 +358,9 @@ def test_folders_and_checkpoints_that_are_not_there_are_named(
 ):
     gone, out = tmp_path / "gone", tmp_path / "maps.npz"
     assert command(gone, checkpoint, out) == 1
-    assert re.search("^error: .*gone is no folder", capsys.readouterr().err)
+    assert re.search("^error: .*gone: No such file or dir", capsys.readouterr().err)
     assert command(clips, gone, out) == 1
-    assert re.search("^error: no checkpoint at .*gone", capsys.readouterr().err)
+    assert re.search("^error: .*gone: No such file or dir", capsys.readouterr().err)
 
 
 # --- the file ---------------------------------------------------------------
