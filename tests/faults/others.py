@@ -170,7 +170,7 @@ def store_vanishes(command, place):
     release(command)
     assert process.wait(timeout=600) == 0, command.said("errors")
     assert command.result(out) == command.result(right)
-    refused(command, command.run(place / "other"), "there is no index.jsonl")
+    refused(command, command.run(place / "other"), "No such file")
     command.restore()
 
 

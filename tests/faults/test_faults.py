@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.faults.commands import Grid, Pack, Prepare, Train
-from tests.faults.kills import Tally, release, trial
+from tests.faults.commands import Grid, Pack, ParallelPack, Prepare, Train
+from tests.faults.kills import Tally, kill, release, start_held, trial
 from tests.faults.others import FAULTS, Skipped
 
 pytestmark = [
@@ -24,6 +24,18 @@ def test_a_command_killed_at_any_moment_goes_on_to_the_same_result(
     tally = Tally()
     trial(kind(tmp_path / "data"), tally, np.random.default_rng(0), kills)
     assert tally == {f"kills {kind.__name__.lower()}": kills}
+
+
+@pytest.mark.parametrize("kind", [Prepare, ParallelPack])
+def test_workers_end_with_the_command_that_is_killed_alone(kind, tmp_path):
+    """Those of torch waited for a pipe that nobody reads: they are given much to say."""
+    command = kind(tmp_path / "data")
+    process, held = start_held(command, tmp_path / "out", 30)
+    assert held
+    try:
+        kill(process, group=False)  # AssertionError where they live on
+    finally:
+        release(command)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

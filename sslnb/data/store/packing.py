@@ -26,8 +26,10 @@ and checks all that it wrote.
 
 import errno
 import math
+import multiprocessing
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -219,6 +221,7 @@ def _read_chunks(job: Job, done: int, workers: int) -> Generator[tuple[dict, dic
         # a fork would copy the locks of the threads that torch has started
         multiprocessing_context="spawn" if parallel else None,
         generator=torch.Generator(),  # the global one stays as it is
+        worker_init_fn=_end_with_parent,
     )
     try:
         yield from loader
@@ -257,6 +260,18 @@ class _Reader(Dataset):
         rows = {name: array[: len(known)].tobytes() for name, array in chunk.items()}
         sums = {name: zlib.crc32(data) for name, data in rows.items()}
         return {"items": known, "skipped": skipped, "crc32": sums}, rows
+
+
+def _end_with_parent(number: int) -> None:
+    """A worker ends when the run is killed: alone, torch's waits for a pipe without end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _unchanged(value: Any) -> Any:
