@@ -89,13 +89,20 @@ def names_of(folder):
     return [clip.name for clip in folder.clips]
 
 
-def blocking(folder, rows, place):
-    """`folder`, but whoever reads the frames of these rows waits without end."""
+class Endless:
+    """A path at which a process that reads for another one waits without end."""
+
+    def __fspath__(self):
+        while multiprocessing.parent_process() is not None:
+            time.sleep(3600)
+        return "endless"
+
+
+def blocking(folder, rows):
+    """`folder`, but a worker that reads the frames of these rows waits without end."""
     clips = list(folder.clips)
     for row in rows:
-        pipe = place / f"pipe{row}.png"
-        os.mkfifo(pipe)
-        clips[row] = replace(clips[row], frame=pipe)
+        clips[row] = replace(clips[row], frame=Endless())
     return replace(folder, clips=tuple(clips))
 
 
@@ -274,7 +281,8 @@ def start(place, *given):
     script, job = place / "script.py", place / "job"
     script.write_text(SCRIPT)
     job.write_bytes(pickle.dumps(given))
-    paths = {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    here = Path(__file__).parent  # of what is in `given`
+    paths = {"PYTHONPATH": f"{ROOT}:{here}:{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.Popen(
         [sys.executable, script, job], stderr=subprocess.DEVNULL, env=os.environ | paths
     )
@@ -283,14 +291,11 @@ def start(place, *given):
 @pytest.mark.slow
 def test_a_killed_run_resumes_after_what_is_packed(folder, whole, tmp_path):
     out = tmp_path / "out"
-    stuck = blocking(folder, [CHUNK + 30], tmp_path)  # in the middle of a chunk
+    stuck = blocking(folder, [CHUNK + 30])  # in the middle of a chunk
     process = start(tmp_path, stuck, out, SIZE, SECONDS, 2)
     until(lambda: len(records_of(out)) == 2 or process.poll() is not None)
     process.kill()  # SIGKILL
     process.wait()
-    os.close(
-        os.open(tmp_path / f"pipe{CHUNK + 30}.png", os.O_WRONLY)
-    )  # free the worker
     assert [record["items"][0]["name"] for record in records_of(out)[1:]] == ["clip000"]
     assert not is_complete(out)
     with pytest.raises(FileNotFoundError, match="run the same command again to finish"):
@@ -454,7 +459,7 @@ def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
 @pytest.mark.parametrize("early", [True, False])
 def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path, early):
     """At once when it starts, while another does; or when both are at work."""
-    stuck = blocking(folder, [5, CHUNK + 5], tmp_path)
+    stuck = blocking(folder, [5, CHUNK + 5])
     out, count = tmp_path / "out", 1 if early else 2
 
     def kill_one():
