@@ -136,6 +136,8 @@ def scenes(
         split: of SoundStamps
         count: scenes; every split but wild needs it
     """
+    if count is None and split != "wild":  # before torch is loaded
+        raise ValueError(f"--count is missing: how many scenes of {split}?")
     from sslnb.data.store.clips import pack_scenes
 
     pack_scenes(split, count, out, size, seconds, seed, workers, progress)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from sslnb.cli.errors import say
 from sslnb.cli.options import default, need, open_model
 from sslnb.files import CHECKPOINT
 
@@ -31,6 +32,7 @@ def export(
         out: folder to write to
     """
     need(checkpoint)
+    say(f"tracing both encoders of {checkpoint}: some seconds")
     from sslnb.export import export as export_model
 
     for path in export_model(open_model(checkpoint, "cpu"), out):

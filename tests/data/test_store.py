@@ -807,7 +807,10 @@ def test_commands_compose_scenes(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 1
     assert "there is no index.jsonl" in capsys.readouterr().err
     assert main(["scenes", "--out", out]) == 1
-    assert "error: count is None; train has 1 or more" in capsys.readouterr().err
+    assert (
+        "error: --count is missing: how many scenes of train?"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_training_loop_runs_from_a_store(tmp_path):
