@@ -10,6 +10,7 @@ kind of machine stands in the table as "not measured".
 import json
 import platform
 import re
+import subprocess
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -101,7 +102,7 @@ def record(figures, told):
     row = {
         "day": date.today().isoformat(),
         "machine": machine(),
-        "commit": commit(),
+        "commit": _code(),
         "gpu": torch.cuda.is_available(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
@@ -117,6 +118,13 @@ def record(figures, told):
     print(told)
     for name, value in row["figures"].items():
         print(f"  {value:<10g} {ROWS[name][0] if name in ROWS else name}")
+
+
+def _code():
+    """The commit; "-dirty" where anything but the ledger, which grows, differs from it."""
+    command = ["git", "status", "--porcelain", "--", ".", ":!benchmarks/ledger.jsonl"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    return commit() if found else (commit() or "").removesuffix("-dirty") or None
 
 
 def _rounded(value):
