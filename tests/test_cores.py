@@ -154,19 +154,18 @@ def test_waiting_is_the_time_that_a_busy_thread_does_not_run():
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        # for a second: some kernels give it the core for as long as it wants it
-        busy = "from time import time; end = time() + 1\nwhile time() < end: pass"
+        # half a second of the core: some kernels share it in turns as long as that
+        busy = "from time import process_time as t\nwhile t() < 0.5: pass"
         with subprocess.Popen([sys.executable, "-c", busy]) as other:
-            try:
-                before, began, worked = cores.load(), time.time(), time.thread_time()
-                while time.thread_time() < worked + 0.3:
-                    pass
-                stood = time.time() - began - 0.3
-                after = cores.load()
-            finally:
-                other.kill()
+            before, began, worked = cores.load(), time.time(), time.thread_time()
+            while other.poll() is None and time.time() < began + 30:
+                pass
+            stood = time.time() - began - (time.thread_time() - worked)
+            after = cores.load()
+            other.kill()
     finally:
         os.sched_setaffinity(0, allowed)
-    assert stood > 0.05
+    if stood < 0.05:
+        pytest.skip("the other process did not get the core in 30 seconds")
     assert after.waited - before.waited == pytest.approx(stood, rel=0.2)
     assert after.idle >= before.idle
