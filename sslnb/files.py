@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent  # of the clone
 DATA = ROOT / "data"
 CHECKPOINT = DATA / "checkpoint"  # a trained model
 HALF = CHECKPOINT / "half"  # the same after its first epoch
+# What is raised where JSON or TOML of another form than expected is taken apart
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @contextmanager

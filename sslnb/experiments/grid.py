@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sslnb.files import DATA
+from sslnb.files import DATA, MALFORMED
 from sslnb.settings import check
 from sslnb.training.recipe import REGIMES, TrainConfig
 
@@ -146,13 +146,7 @@ def read_grid(path: str | Path = GRID) -> Grid:
             lacking = [variant for variant in several if variant not in variants]
             if lacking:
                 raise ValueError(f"experiment {name}: no variant {', '.join(lacking)}")
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except MALFORMED as error:
         raise ValueError(f"{path}: {str(error)[:500]}") from error
     return Grid(variants, experiments)
 

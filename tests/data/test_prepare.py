@@ -24,6 +24,7 @@ from sslnb.cli import main
 from sslnb.data import AudioConfig, load_audio, load_image
 from sslnb.data.decode import ClipError, read_clip
 from sslnb.data.field import prepare
+from tests.faults.kills import members
 from tests.media_files import make_video, moving, recording
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -683,7 +684,7 @@ def test_a_killed_run_is_gone_on_with(many, tmp_path):
     process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL
     last = time.monotonic() + 600
-    while session(process.pid):  # its workers end by themselves
+    while members(process.pid):  # its workers end by themselves
         assert time.monotonic() < last, "workers without a run go on"
         time.sleep(0.01)
     done, before = finished(out), contents(out)
@@ -701,19 +702,6 @@ def test_a_killed_run_is_gone_on_with(many, tmp_path):
     assert {path: data for path, (data, _) in after.items()} == {
         path: data for path, (data, _) in contents(whole).items()
     }
-
-
-def session(leader):
-    """Processes of a session that are still at work, as Linux lists them."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, owner = stat.read_text().rsplit(")", 1)[1].split()[:4]
-        except OSError:
-            continue  # it ended just now
-        if int(owner) == leader and state not in "ZX":
-            found.append(stat)
-    return found
 
 
 def test_a_worker_that_is_killed_ends_the_run_with_an_error(

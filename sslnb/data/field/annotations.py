@@ -33,7 +33,7 @@ import numpy as np
 if TYPE_CHECKING:  # a folder of clips is opened without it
     from torch import Tensor
 
-from sslnb.data.field.lists import LONGEST, UNPRINTED
+from sslnb.data.field.lists import LONGEST, is_printable
 
 SIZE = 224  # pixels: response maps and ground truth are compared at this size
 # Fraction of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
@@ -317,7 +317,7 @@ def _read_json(path):
 
 
 def _check_name(name, path):
-    if len(name) > LONGEST or UNPRINTED.search(name):
+    if not is_printable(name):
         raise ValueError(
             f"{path}: {name!r:.80} is no name: need at most {LONGEST} characters, and "
             "none that cannot be printed"

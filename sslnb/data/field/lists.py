@@ -83,6 +83,11 @@ RETRIEVAL = frozenset(
 )
 
 
+def is_printable(name: str) -> bool:
+    """Whether a name can stand in a line of text, and is no longer than a file's."""
+    return len(name) <= LONGEST and not UNPRINTED.search(name)
+
+
 def clip_name(text: str) -> str:
     """The name of a clip, from any spelling that the field's lists and files use.
 
@@ -91,12 +96,7 @@ def clip_name(text: str) -> str:
     `<id>_000030`. ValueError for what cannot be the name of a clip.
     """
     name = text.strip()
-    if (
-        not name
-        or UNNAMED.search(name)
-        or UNPRINTED.search(name)
-        or len(name) > LONGEST
-    ):
+    if not name or UNNAMED.search(name) or not is_printable(name):
         raise ValueError(f"{text[:60]!r} is not the name of a clip")
     stem, _, suffix = name.rpartition(".")
     while stem and suffix.lower() in SUFFIXES:

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
+from sslnb.files import MALFORMED
+
 FORMAT = 2
 INDEX = "index.jsonl"
 
@@ -59,13 +61,7 @@ def read_index(folder: Path) -> tuple[list[dict], bool]:
         if complete and records.pop()["complete"] != zlib.crc32(to_lines(records)):
             raise ValueError("wrong checksum")
         _check_records(records)
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except MALFORMED as error:
         raise ValueError(
             f"{path} is damaged or of another version ({error!r:.300}): delete {folder} "
             "and pack again"
