@@ -40,7 +40,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
-	@echo "Running the notebooks into runs/: about 15 minutes on two CPU cores."
+	@echo "Running the notebooks into runs/: about 10 minutes on two CPU cores."
 	@$(SSLNB) run $(ARGS)
 
 check: $(STAMP)
