@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sslnb.data.media import (
     LAPTOP_AUDIO,
+    RATES,
     RELEASE_AUDIO,
     AudioConfig,
     check_images,
@@ -76,7 +77,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "smooth": (0, 100),
 }
 AUDIO_RANGES: dict[str, tuple[float, float]] = {
-    "sample_rate": (1_000, 768_000),
+    "sample_rate": RATES,
     "seconds": (0.01, 3_600),
     "n_fft": (2, 2**16),
     "hop": (1, 2**16),
