@@ -6,8 +6,8 @@
 
 The threads of a training step wait for each other thousands of times, some of them
 spinning inside oneDNN, whatever OMP_WAIT_POLICY says. Where another program has taken
-the core of one, the others spin until it is back, and a step takes ten times as long or
-more. With no more threads than there are free cores, training slows by its share
+the core of one, the others spin until it is back, and a step takes many times as long.
+With no more threads than there are free cores, training slows by its share
 (`sslnb bench contention`).
 
 Another number of threads rounds sums in another order. OpenMP's own variable
