@@ -53,7 +53,7 @@ check: $(STAMP)
 test: check
 	@echo "Running every check: about 30 minutes on two CPU cores."
 	$(PYTEST) -m "not slow" tests
-	$(PYTEST) -m slow --durations 10 tests
+	$(PYTEST) -m slow -v -o console_output_style=times tests
 	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
 
 lab: $(STAMP)
