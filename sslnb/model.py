@@ -136,10 +136,10 @@ def encoder(channels: int, config: ModelConfig, pool: bool) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),
-        nn.ReLU(),
     ]
-    if pool:
+    if pool:  # the same before the ReLU as after it, which then has a quarter to do
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+    layers.append(nn.ReLU(inplace=True))
     for stage, (blocks, stride) in enumerate(zip(config.blocks, config.strides)):
         out = config.width * 2**stage
         for block in range(blocks):
