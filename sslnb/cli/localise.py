@@ -88,6 +88,7 @@ def score(
     ] = None,
     out: Annotated[Path | None, file("csv", "tsv")] = None,
     seed: Annotated[Seed, Parameter(help="of the intervals")] = 0,
+    progress: Progress = True,
 ):
     """Score anybody's response maps against published annotations.
 
@@ -116,6 +117,7 @@ def score(
             out,
             seed,
             others or (),
+            bar(progress),
         )
     )
     if out:

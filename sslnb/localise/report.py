@@ -13,10 +13,11 @@ clips with another sound, the report has a listening test: what the fitting soun
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def evaluate(
     seed: int = 0,
     others: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     groups: Mapping[str, Mapping[str, str]] | None = None,
+    progress: Callable = lambda blocks, **about: blocks,
 ) -> Report:
     """Score maps (clip -> (h, w), or an open .npz) by clip -> Annotation: a Report.
 
@@ -99,7 +101,7 @@ def evaluate(
     {"photographs": {clip: photograph}, "recordings": {clip: recording}}: these are
     resampled for the intervals, crossed if there are several (see `mean_scores`). By
     default they are by source video where several clips share one, else by clip; those
-    of negatives always are.
+    of negatives always are. progress: wraps blocks of clips, called as tqdm is.
     ValueError names the clip that cannot be scored, and says what would be right; so
     it does where boxes are not (x0, y0, x1, y1).
     """
@@ -107,7 +109,7 @@ def evaluate(
     refuse_reversed({name: found.boxes for name, found in annotations.items()})
     names = _matched(maps, annotations, chosen)
     others = _checked(others or {}, names)
-    table = _measured(maps, annotations, names, chosen)
+    table = _measured(maps, annotations, names, chosen, progress)
     shared, trials = _shared(groups, names)
     more, extra = _negative_scores(
         table, negatives, threshold, chosen, resamples, seed, shared
@@ -116,7 +118,7 @@ def evaluate(
     heard = {FITTING: table}
     for sound, given in others.items():
         what = f"map with {sound!r}"
-        heard[sound] = _measured(given, annotations, names, chosen, what)
+        heard[sound] = _measured(given, annotations, names, chosen, progress, what)
     sizes = _sizes(table)
     table.insert(0, "group", sizes)
     return Report(
@@ -221,7 +223,7 @@ def _shared(groups, names):
     return shared, " and ".join(counts)
 
 
-def _measured(maps, annotations, names, protocol, what="map"):
+def _measured(maps, annotations, names, protocol, progress, what="map"):
     """The measures of each clip's map, a row a clip."""
 
     def found_in(block):
@@ -230,18 +232,19 @@ def _measured(maps, annotations, names, protocol, what="map"):
             [_read(maps, name, what, protocol) for name in block], truth, protocol
         )
 
-    found = _in_blocks(found_in, names)
+    found = _in_blocks(found_in, names, partial(progress, desc=f"{what}s"))
     return pd.DataFrame(
         {key: np.concatenate([part[key] for part in found]) for key in found[0]},
         index=pd.Index(names, name="clip"),
     ).astype(float)
 
 
-def _in_blocks(work, names):
+def _in_blocks(work, names, progress=lambda blocks, **about: blocks):
     """What `work` gives of each block of names, in their order, on up to four cores."""
     blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, blocks))
+        found = pool.map(work, blocks)
+        return list(progress(found, total=len(blocks), unit="block"))
 
 
 def _read(maps, name, what, protocol):
@@ -378,13 +381,15 @@ def score_file(
     out: str | Path | None = None,
     seed: int = 0,
     others: Sequence[str | Path] = (),
+    progress: Callable = lambda blocks, **about: blocks,
 ) -> Report:
     """Score the maps of an .npz by an annotation file, and write the table `out`.
 
     median: threshold each map at its own median, where the protocol has another
     threshold. negatives: .npz of maps of pairs without a visible sound. out: a .csv or
     .tsv with a row for each clip. seed: of the intervals. others: .npz of maps of the
-    same clips with another sound, which is called as the file. Errors: see evaluate.
+    same clips with another sound, which is called as the file. progress, errors: see
+    evaluate.
     """
     separator = _separator(out) if out else None
     chosen = _protocol(protocol)
@@ -401,7 +406,14 @@ def score_file(
             name: stack.enter_context(open_maps(path)) for name, path in sounds.items()
         }
         report = evaluate(
-            maps, known, chosen, silent, threshold, seed=seed, others=heard
+            maps,
+            known,
+            chosen,
+            silent,
+            threshold,
+            seed=seed,
+            others=heard,
+            progress=progress,
         )
     if out:
         report.per_clip.to_csv(out, sep=separator, float_format="%.6g")

@@ -1022,6 +1022,7 @@ def files(tmp_path):
                 str(tmp_path / maps),
                 "--annotations",
                 str(tmp_path / "vggss.json"),
+                "--no-progress",
                 *map(str, more),
             ]
         )
@@ -1033,8 +1034,15 @@ def test_the_command_prints_protocol_scores_and_baselines(files, capsys):
     _, annotations, command = files
     command()
     said = capsys.readouterr().out
-    found = evaluate(some_maps(annotations), annotations)
+    bars = []
+
+    def watch(blocks, **about):
+        bars.append(about)
+        return blocks
+
+    found = evaluate(some_maps(annotations), annotations, progress=watch)
     assert said == f"{found}\n"
+    assert bars == [{"total": 1, "unit": "block", "desc": "maps"}]
     for word in (
         "protocol    lvs",
         "Scored on 6 of 6 clips",
