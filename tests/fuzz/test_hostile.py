@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from sslnb.data.decode import ClipError, read_clip
 from sslnb.data.field.annotations import damage, read_annotations
 from sslnb.data.field.layouts import open_folder
-from sslnb.data.field.lists import read_list
+from sslnb.data.field.lists import read_labels, read_list
 from sslnb.data.media import LONG, LONGEST, load_audio, load_image
 from sslnb.data.store.arrays import INDEX, to_lines
 from sslnb.data.store.clips import open_store
@@ -243,6 +243,24 @@ def test_a_million_boxes(tmp_path):
     found = read_annotations(path)
     assert sum(len(each.boxes) for each in found.values()) == 10**6
     assert peak() - before < MEMORY
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("vggss.json", read_annotations),
+        ("anno/clip.xml", lambda path: read_annotations(path.parent)),
+        ("train.txt", read_list),
+        ("vggsound.csv", read_labels),
+    ],
+)
+def test_a_list_or_annotation_of_a_terabyte(tmp_path, name, read):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "wb") as file:
+        file.truncate(2**40)  # a hole: it takes no room
+    with refused(path, "1,099,511,627,776 bytes", error=ValueError):
+        read(path)
 
 
 # --- entities, deep nesting, numbers without end

@@ -33,7 +33,7 @@ import numpy as np
 if TYPE_CHECKING:  # a folder of clips is opened without it
     from torch import Tensor
 
-from sslnb.data.field.lists import LONGEST, is_printable
+from sslnb.data.field.lists import LONGEST, check_size, is_printable
 
 SIZE = 224  # pixels: response maps and ground truth are compared at this size
 # Fraction of boxes with x1 < x0 or y1 < y0 above which a set is refused. VGG-SS has none
@@ -281,6 +281,7 @@ def _read_file(path):
 
 
 def _read_json(path):
+    check_size(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -362,6 +363,7 @@ def _read_xml(path):
     0 where there is no <bbox>: a clip without a box, of whichever kind.
     """
     _check_name(path.stem, path.parent)
+    check_size(path)
     try:
         found = list(ElementTree.parse(path).getroot().iter("bbox"))
     except (ElementTree.ParseError, LookupError, ValueError) as error:

@@ -41,6 +41,7 @@ UNNAMED = re.compile(r'[{}<>"]')  # JSON or a web page, where a list should be
 # Control characters, line breaks, and bytes of a file's name that are no text
 UNPRINTED = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST = 255  # characters of a name, as of a file's
+LARGEST = 2**27  # bytes of a list or of annotations: ten times vggsound.csv
 # The 35 classes that retrieval is tested on, of VGGSound's 309 (sections 4.3, 4.4)
 RETRIEVAL = frozenset(
     (
@@ -86,6 +87,15 @@ RETRIEVAL = frozenset(
 def is_printable(name: str) -> bool:
     """Whether a name can stand in a line of text, and is no longer than a file's."""
     return len(name) <= LONGEST and not UNPRINTED.search(name)
+
+
+def check_size(path: str | Path) -> None:
+    """ValueError for a file that no memory should be asked to hold."""
+    path = Path(path)
+    if path.is_file() and (size := path.stat().st_size) > LARGEST:
+        raise ValueError(
+            f"{path} has {size:,} bytes; no list or annotation has more than {LARGEST:,}"
+        )
 
 
 def clip_name(text: str) -> str:
@@ -188,6 +198,7 @@ def _label(clip, labels):
 def _named(path, table):
     """{clip: cells} of the lines of a file, in order; blank lines are left out."""
     found = {}
+    check_size(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file) if table else ([line.strip()] for line in file)
