@@ -30,7 +30,7 @@ FOLD = re.compile(
 )
 CHECK = re.compile(r"^check\(.+\)$", re.MULTILINE)
 LINK = re.compile(r"(\]\(|(?:src|href)=\")(?![a-z]+:|#|/)([^)\s\"#]+)")
-PICTURES = {".png", ".jpg", ".svg", ".gif"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".svg", ".gif"}
 
 
 @dataclass
