@@ -43,7 +43,7 @@ def test(clone, environment):
     command += ["-m", "not slow", "tests"]
     done = subprocess.run(command, cwd=clone, env=environment, stdout=subprocess.PIPE)
     said = done.stdout.decode()
-    print(said[-3000:])
+    print(said[-30_000:])
     counts = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     for number, what in re.findall(r"(\d+) (\w+)", said.strip().splitlines()[-1]):
         if what.removesuffix("s") in counts or what in counts:
