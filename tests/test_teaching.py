@@ -64,3 +64,8 @@ def test_sections_that_the_plan_names_are_in_the_notebooks():
                 number,
                 section,
             )
+
+
+def test_a_kernel_of_a_class_has_one_thread():
+    loop = re.search(r"for seat in .*?done", TEXT, re.DOTALL)[0]
+    assert re.search(r"^ *OMP_NUM_THREADS=1 \S*sslnb lab ", loop, re.MULTILINE)

@@ -145,6 +145,7 @@ def served(
                 JUPYTER_CONFIG_DIR=name,
                 JUPYTER_DATA_DIR=str(folder / "data"),
                 JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
+                OMP_NUM_THREADS="1",  # many pages share the cores
             )
             # a session of its own: Ctrl-C comes here first, and ends the server in order
             server = subprocess.Popen(

@@ -80,6 +80,14 @@ def tagged(book, tag):
 # --- the file ---------------------------------------------------------------
 
 
+def test_a_notebook_takes_no_more_threads_than_it_is_given(name, book):
+    """A class starts each kernel with one (TEACHING.md)."""
+    code = "\n".join(cell.source for cell in code_cells(book))
+    (given,) = re.findall(r"torch\.set_num_threads\((.+)\)", code)
+    own = name.startswith("08")  # its runs have one thread each
+    assert given == ("1" if own else "min(2, torch.get_num_threads())")
+
+
 def test_the_series_is_complete_and_nothing_else_is_there():
     assert [path.stem for path in listing.notebooks()] == [*NAMES, *APPENDIX]
     found = {path.name for path in listing.NOTEBOOKS.glob("[!.]*.ipynb")}
