@@ -117,7 +117,7 @@ def prepare_clip(video: str | Path, out: str | Path, size: int | None = None) ->
     sound = io.BytesIO()  # on a full disk libsndfile only says "System error"
     soundfile.write(sound, wave, RATE, "PCM_16", format="WAV")
     with atomic_write(audio) as path:
-        path.write_bytes(sound.getbuffer())
+        path.write_bytes(sound.getvalue())
     with atomic_write(frame) as path:
         image.save(path, quality=QUALITY)
 
