@@ -44,6 +44,8 @@ def test(clone, environment):
     done = subprocess.run(command, cwd=clone, env=environment, stdout=subprocess.PIPE)
     said = done.stdout.decode()
     print(said[-30_000:])
+    if done.returncode not in (0, 1):  # neither passed nor failed
+        raise SystemExit(f"error: pytest ended with {done.returncode}")
     counts = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     for number, what in re.findall(r"(\d+) (\w+)", said.strip().splitlines()[-1]):
         if what.removesuffix("s") in counts or what in counts:
