@@ -28,6 +28,14 @@ def figures_are_closed():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_test_takes_a_core_for_itself():
+    """A real-time process, and all that it starts, would let no other have its core."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.fixture(autouse=True)
 def no_test_reaches_the_network():
     """Fail where an error of `stay_here` was forgiven."""

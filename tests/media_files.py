@@ -7,6 +7,7 @@ make_video(path, pictures=numbered(50))                      # number_of(frame) 
 """
 
 import os
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -92,6 +93,23 @@ def recording(seconds, rate=48_000, channels=2, sound=0):
     return np.stack(waves).clip(-1, 1).astype(np.float32)
 
 
+@contextmanager
+def usual_scheduling():
+    """This thread is scheduled afterwards as before.
+
+    Where root runs it, libsvtav1 makes the thread that calls it a real-time one. So would
+    be whatever that starts: each holds its core until it waits, others for ever.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # Linux alone has it
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
 def make_video(
     path,
     seconds=2.0,
@@ -129,7 +147,8 @@ def make_video(
     pictures = moving(count, size) if pictures is None else pictures
     wave = recording(seconds, rate, channels) if wave is None else wave
     packets = []
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    options = container_options or {}
+    with usual_scheduling(), av.open(str(path), "w", options=options) as container:
         if video:
             stream = _video_stream(container, video, fps, size, keys, bit_rate, pix_fmt)
             stream.codec_context.colorspace = colorspace
