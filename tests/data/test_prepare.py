@@ -283,10 +283,8 @@ def test_tracks_that_begin_late_are_read_and_truncated_ones_are_found(
         assert container.start_time / 1e6 == pytest.approx(start, abs=0.03)
     image, wave = read_clip(path)
     assert np.array_equal(image, naive_centre(path))
-    prompt, _ = read_clip(make_video(tmp_path / name(2, suffix), 2, **options))
-    # x264 may encode a picture differently by some levels; the next one differs by 20
-    gap = np.asarray(image, float) - np.asarray(prompt, float)
-    assert np.abs(gap).mean() < 3
+    prompt = read_clip(make_video(tmp_path / name(2, suffix), 2, **options))
+    assert np.array_equal(image, prompt[0])
     check_sound(path, wave)
     data = path.read_bytes()
     for share in (0.5, 0.7):
