@@ -31,12 +31,10 @@ def figures_are_closed():
 @pytest.fixture(autouse=True, scope="module")
 def no_test_takes_a_core_for_itself():
     """A real-time process, and all that it starts, would let no other have its core."""
-    if hasattr(os, "sched_getscheduler"):  # Linux
-        before = os.sched_getscheduler(0)
-        yield
-        assert os.sched_getscheduler(0) == before
-    else:
-        yield
+    policy = getattr(os, "sched_getscheduler", lambda process: None)  # Linux has it
+    before = policy(0)
+    yield
+    assert policy(0) == before
 
 
 @pytest.fixture(autouse=True)

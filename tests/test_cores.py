@@ -165,7 +165,6 @@ def test_waiting_is_the_time_that_a_busy_thread_does_not_run():
             other.kill()
     finally:
         os.sched_setaffinity(0, allowed)
-    if stood < 0.05:
-        pytest.skip("the other process did not get the core in 30 seconds")
+    assert stood > 0.05, "the other process did not get the core in 30 seconds"
     assert after.waited - before.waited == pytest.approx(stood, rel=0.2)
     assert after.idle >= before.idle
