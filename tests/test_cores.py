@@ -154,7 +154,6 @@ def test_waiting_is_the_time_that_a_busy_thread_does_not_run():
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        # half a second of the core: some kernels share it in turns as long as that
         busy = "from time import process_time as t\nwhile t() < 0.5: pass"
         with subprocess.Popen([sys.executable, "-c", busy]) as other:
             before, began, worked = cores.load(), time.time(), time.thread_time()

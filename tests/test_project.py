@@ -10,6 +10,7 @@ import subprocess
 from itertools import product
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from benchmarks import equivariance, ledger
@@ -95,6 +96,17 @@ def test_the_readmes_table_is_what_the_ledger_says():
     assert ledger.readme(text) == text, "run sslnb bench ledger"
     for row in ledger.rows():
         assert row["figures"] and row["machine"] and row["commit"] and row["told"]
+
+
+def test_notebook_a3_shows_that_table():
+    book = nbformat.read(ROOT / "notebooks" / "appendix" / "A3_full_scale.ipynb", 4)
+    shown = [
+        output["data"].get("text/markdown", "").strip()
+        for cell in book.cells
+        for output in cell.get("outputs", ())
+        if "data" in output
+    ]
+    assert ledger.table().strip() in shown, "run sslnb run --store A3"
 
 
 def test_a_benchmark_adds_its_row(tmp_path, monkeypatch, capsys):
