@@ -16,6 +16,8 @@ import pytest
 from tests.network import REACHED, stay_here
 from tests.outputs import Output
 
+# ONNX Runtime would report its use to its maker, by code that is not Python
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # Weights are compared bit by bit: a busy machine must not change the number of threads
 os.environ.setdefault("OMP_DYNAMIC", "FALSE")
 

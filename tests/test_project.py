@@ -168,7 +168,7 @@ def test_a_run_of_the_fair_trial_that_has_a_row_is_not_made_again(monkeypatch):
 
 def test_the_readmes_figures_are_drawn_of_the_results(results, tmp_path):
     figures.table_1(results, tmp_path / "table_1.svg")
-    figures.weights(trial(results), tmp_path / "equivariance.svg")
+    figures.weights(results, tmp_path / "equivariance.svg")
     for figure in (figures.TABLE_1_SVG, figures.WEIGHTS_SVG):
         assert text_of(tmp_path / figure.name) == text_of(figure), figure.name
         assert f"](data/{figure.name})" in text_of(ROOT / "README.md")

@@ -99,7 +99,7 @@ def score(
         median: slavc: threshold each map at its own median instead of a fixed 0.5
         negatives: .npz of maps of pairs without a visible sound: count false positives
         others: .npz of maps of the same clips with another sound, or several: how much of
-            pointing, cIoU and AUC is owed to listening
+            pointing, cIoU and AUC is due to listening
         threshold: of pIA, in units of the maps; choose it on other clips than these
         out: .csv or .tsv to write, with a row for each clip
     """

@@ -235,11 +235,10 @@ def figures():
     from sslnb.files import CHECKPOINT
     from sslnb.model import SoundLocaliser
     from sslnb.teach import diagram, figures
-    from sslnb.teach.equivariance import trial
 
     results = read_results()
     figures.table_1(results)
-    figures.weights(trial(results))
+    figures.weights(results)
     figures.two_sounds(figures.clearest_swap(SoundLocaliser.load(CHECKPOINT)))
     drawn = (figures.TWO_SOUNDS, figures.TABLE_1_SVG, figures.WEIGHTS_SVG)
     for path in (*drawn, *diagram.draw_method()):

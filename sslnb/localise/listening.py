@@ -8,7 +8,7 @@
 A score says how often the image's sounding object is found. A model that marks whatever
 looks like an object finds it too, where there is one. So each image is also given the
 sound of another class, and silence, and is scored against the same ground truth: what
-the fitting sound adds is owed to listening.
+the fitting sound adds is due to listening.
 """
 
 from collections.abc import Iterable, Mapping

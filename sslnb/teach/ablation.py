@@ -107,7 +107,7 @@ def effects(results: Results) -> Compared:
 
 
 def outstanding(found: Compared) -> list[list[str]]:
-    """Changes whose intervals leave zero out, in words: a row a step, a column a kind."""
+    """Changes whose intervals exclude zero, in words: a row a step, a column a kind."""
     kinds = [resolved(found, scores) for scores in KINDS.values()]
     return [
         [f"**{step}** {added}", *("; ".join(kind[step]) or "–" for kind in kinds)]

@@ -168,8 +168,8 @@ def steps_text(steps: Compared, names: Sequence[str]) -> str:
     found = sum(word != "not resolved" for each in said.values() for word in each)
     return (
         f"**{len(sure)} of {len(said)} steps are resolved by one measure or another: "
-        f"{', '.join(sure)}.** Of the {total} intervals of single steps {found} leave "
-        f"zero out; if no part did anything, about {0.05 * total:.0f} would."
+        f"{', '.join(sure)}.** Of the {total} intervals of single steps {found} exclude "
+        f"zero; if no part did anything, about {0.05 * total:.0f} would."
     )
 
 
@@ -186,5 +186,5 @@ def lead_text(lead: Compared) -> str:
         lines.append(f"- ahead of {rival.removeprefix('ours − ')}: {', '.join(words)}")
     return (
         "Is ours ahead in cIoU or AUC, *and* in the pointing game, with intervals that "
-        "leave zero out?\n\n" + "\n".join(lines)
+        "exclude zero?\n\n" + "\n".join(lines)
     )

@@ -283,10 +283,16 @@ def method(shown: dict[str, bytes]) -> list[Part]:
             + encoder(466, BOTTOM, "f_{v}")
             + line((451, MIDDLE), (469, MIDDLE))
             + encoder(472, MIDDLE, "f_{a}")
-            + line((500, TOP + 40), (500, TOP + 56), kind="same")
-            + words(500, TOP + 74, "same weights", "soft small")
-            + line((500, TOP + 82), (500, MIDDLE - 42), kind="same")
-            + line((500, MIDDLE + 42), (500, BOTTOM - 40), kind="same")
+            + line(
+                (505, TOP + 36),
+                (505, TOP + 56),
+                (568, TOP + 56),
+                (568, BOTTOM - 56),
+                (505, BOTTOM - 56),
+                (505, BOTTOM - 36),
+                kind="same",
+            )
+            + words(508, TOP + 74, "same weights", "soft small")
             + words(556, TOP - 12, "(2)", "soft small"),
             "03 04 05",
         ),

@@ -140,17 +140,17 @@ def verdict(
 
     def change(name: str) -> str:
         low, high = (with_loss[name] - without[name]).agg(["min", "max"])
-        return f"**{low:+.2f} to {high:+.2f}**"
+        return f"**{low:+z.2f} to {high:+z.2f}**"
 
     return (
         f"With the same seed, the loss changes e(T_geo) by {change('T_geo')}, the "
         f"standard deviation by {change('standard deviation')} and AUC by "
         f"{change('AUC')}. Without it, seeds differ by up to "
-        f"**{base.max() - base.min():.2f}** in e(T_geo). Lower in every seed with the "
-        f"loss than in any without it: **{', '.join(lower) or 'no transform'}**; higher: "
-        f"**{', '.join(higher) or 'no transform'}**, of {len(names)}. Chance alone would "
-        f"set about {expected:.0f} of {len(names)} apart. **So this trial shows "
-        f"{effect}.**"
+        f"**{base.max() - base.min():.2f}** in e(T_geo). Transforms for which every "
+        f"seed with the loss is below every seed without it: "
+        f"**{', '.join(lower) or 'none'}**; above: **{', '.join(higher) or 'none'}** "
+        f"(of {len(names)}; chance alone would give about {expected:.0f}). **So this "
+        f"trial shows {effect}.**"
     )
 
 
@@ -230,14 +230,14 @@ def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
         parts.append(f"on `{split}` {', '.join(gains)}")
     means = trial.groupby(["split", "weight"]).mean(numeric_only=True)
     best = "; ".join(
-        f"on `{split}` {means.loc[split]['e_geo'].idxmin():g} has the lowest e(T_geo), "
-        f"and {means.loc[split]['AUC'].idxmax():g} the highest AUC"
+        f"on `{split}` e(T_geo) is lowest at λ = {means.loc[split]['e_geo'].idxmin():g} "
+        f"and AUC highest at λ = {means.loc[split]['AUC'].idxmax():g}"
         for split in ("test", "unseen")
     )
     return (
         f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (AUC in "
-        "points; 95 % intervals over seeds; bold where zero is outside). Of all "
-        f"λ, {best}."
+        "points; 95 % intervals over seeds; bold where they exclude zero). Of the means "
+        f"over seeds, {best}."
     )
 
 
@@ -250,11 +250,12 @@ def by_variant_text(trial: pd.DataFrame, weights: tuple[float, float] = (0, 20))
         lower = (end["e_geo"] < start["e_geo"]).sum()
         higher = (end["AUC"] > start["AUC"]).sum()
         texts.append(
-            f"on `{split}` it lowers e(T_geo) in {lower} and raises AUC in {higher}"
+            f"on `{split}` e(T_geo) is lower in {lower or 'none'}, AUC higher in "
+            f"{higher or 'none'}"
         )
     without = means.loc["test"].xs(weights[0], level=1)["e_geo"]
     return (
-        f"Of {count} variants, λ = {weights[1]:g} against {weights[0]:g}: "
+        f"λ = {weights[1]:g} against {weights[0]:g}, in {count} variants: "
         f"{'; '.join(texts)}. Without the loss, e(T_geo) on `test` is lowest with "
         f"*{without.idxmin()}* ({without.min():.2f}) and highest with "
         f"*{without.idxmax()}* ({without.max():.2f})."

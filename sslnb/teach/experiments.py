@@ -125,7 +125,7 @@ def scores(
 
 
 def resolved(found: Compared, names: Sequence[str]) -> dict[str, list[str]]:
-    """{contrast: its changes that leave zero out, in words}."""
+    """{contrast: its changes that exclude zero, in words}."""
     words: dict[str, list[str]] = {}
     for where, contrasts in found.items():
         for row, s in contrasts.items():
@@ -144,7 +144,7 @@ def resolved_table(found: Compared, names: Sequence[str]) -> str:
         [f"**{row}**", "; ".join(words) or "nothing is resolved"]
         for row, words in resolved(found, names).items()
     ]
-    return table(["", "changes whose 95 % interval leaves zero out"], rows)
+    return table(["", "changes whose 95 % interval excludes zero"], rows)
 
 
 # --- the grid ---------------------------------------------------------------------------
@@ -170,7 +170,8 @@ def made_on(results: Results) -> str:
     torch = sorted({run["versions"]["torch"] for run in every})
     hours = sum(run["seconds"] for run in every) / 3600
     return (
-        f"{len(every)} runs, {hours:.1f} hours of training on one thread each; "
+        f"{len(every)} runs in all, {hours:.1f} hours of training on one thread each "
+        f"(above, a run that several experiments share is counted in each); "
         f"{'; '.join(machines)}; torch {', '.join(torch)}."
     )
 

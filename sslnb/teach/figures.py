@@ -1,7 +1,8 @@
 """The README's figures, drawn of results and of the model that ships.
 
->>> table_1(read_results())             # data/table_1.svg
->>> weights(trial(read_results()))      # data/equivariance.svg
+>>> results = read_results()
+>>> table_1(results)                    # data/table_1.svg
+>>> weights(results)                    # data/equivariance.svg
 >>> two_sounds(clearest_swap(model))    # notebooks/images/two_sounds.webp
 
 `sslnb figures` draws them all. The SVGs are the same whenever they are drawn.
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -25,7 +25,8 @@ from sslnb.experiments.results import Results
 from sslnb.files import DATA, ROOT
 from sslnb.model import SoundLocaliser, evaluating
 from sslnb.teach import ablation, evaluation, plot
-from sslnb.teach.equivariance import USUAL
+from sslnb.teach.equivariance import USUAL, trial
+from sslnb.teach.experiments import guesses
 from sslnb.training.recipe import TABLE_1
 
 TABLE_1_SVG, WEIGHTS_SVG = DATA / "table_1.svg", DATA / "equivariance.svg"
@@ -41,16 +42,28 @@ MEASURES = {  # column -> title
 def table_1(results: Results, path: Path = TABLE_1_SVG):
     """AUC, e_app and e_geo of the models A to F: a dot a run, a line through the means."""
     found = ablation.runs(results)
+    prior = _centre_prior(results)
     names = [f"{model}\n{added}" for model, added in zip(TABLE_1, ablation.ADDED)]
     found["model"] = found["model"].map(dict(zip(TABLE_1, names)))
-    save(plot.over_setting(found, "model", "split", MEASURES, "model"), path)
+    save(plot.over_setting(found, "model", "split", MEASURES, "model", prior), path)
 
 
-def weights(trial: pd.DataFrame, path: Path = WEIGHTS_SVG):
-    """AUC, e_app and e_geo over λ_geo; trial: of `teach.equivariance.trial`."""
-    usual = trial[trial["variant"] == USUAL].assign(AUC=100 * trial["AUC"])
-    figure = plot.over_setting(usual, "weight", "split", MEASURES, "$λ_{geo}$")
-    save(figure, path)
+def weights(results: Results, path: Path = WEIGHTS_SVG):
+    """AUC, e_app and e_geo over λ_geo, of the usual model."""
+    tried = trial(results)
+    usual = tried[tried["variant"] == USUAL].assign(AUC=100 * tried["AUC"])
+    prior = _centre_prior(results)
+    save(
+        plot.over_setting(usual, "weight", "split", MEASURES, "$λ_{geo}$", prior), path
+    )
+
+
+def _centre_prior(results):
+    found = guesses(results, ablation.SPLITS)
+    return {
+        split: {"AUC": 100 * known["centre prior"]["AUC"].value}
+        for split, known in found.items()
+    }
 
 
 def save(figure: Figure, path: Path):

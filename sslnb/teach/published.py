@@ -188,14 +188,14 @@ def published_table() -> str:
     return table(["method", "trained on", *scored, "printed in"], rows)
 
 
-def published_points() -> list[tuple[str, float, str]]:
-    """(method, cIoU on VGG-SS, what is known of leaks); † marks a pretrained encoder."""
-    kinds = {None: "training list not compared", 0: "no test clip in training"}
+def published_points() -> list[tuple[str, float, bool | None]]:
+    """(method, cIoU on VGG-SS, whether test clips leaked into training, None where nobody
+    compared the lists); † marks a pretrained encoder."""
     return [
         (
             p.name + (" †" if p.pretrained else ""),
             p.vggss[0],
-            kinds.get(p.leaked, "test clips in training"),
+            None if p.leaked is None else p.leaked > 0,
         )
         for p in PUBLISHED
         if p.vggss

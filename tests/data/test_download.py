@@ -1,5 +1,6 @@
 """Fetching, against a server on this machine that does what servers do."""
 
+import gc
 import hashlib
 import http.server
 import socket
@@ -13,7 +14,8 @@ from sslnb.cli import main
 from sslnb.data.field.download import SOURCES, Source, fetch, verify
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "benchmarks"
-# pooch leaves the connection of a failed download to the garbage collector
+# pooch leaves the connection of a failed download to the garbage collector, which must
+# find it before the next module's tests
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )
@@ -58,6 +60,7 @@ def server():
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
         thread.join()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

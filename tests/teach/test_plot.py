@@ -34,7 +34,7 @@ def test_each_mask_has_a_colour_of_its_own():
     masks[0, 0], masks[1, 2:, 3] = True, True
     found = plot.colored(masks)
     assert found.shape == (4, 5, 3) and found.dtype == np.uint8
-    for mask, color in zip(masks, plot.PALETTE):
+    for mask, color in zip(masks, (plot.ORANGE, plot.BLUE)):  # as the ground truth
         assert (found[mask] == np.round(255 * np.array(to_rgb(color)))).all()
     assert (found[~masks.any(0)] == 235).all()
 
@@ -680,7 +680,7 @@ def test_the_best_threshold_of_a_sweep_has_a_star():
 
 
 def test_published_scores_are_drawn_at_their_values():
-    rows = [("A", 33.0, "known"), ("B", 39.0, "unknown")]
+    rows = [("A", 33.0, True), ("B", 39.0, None)]
     ax = plot.published(rows, 34, 50).axes[0]
     shown = [x[0] for x in (line.get_xdata() for line in ax.lines) if len(x) == 1]
     assert shown == [33.0, 39.0]

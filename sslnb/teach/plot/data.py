@@ -12,6 +12,7 @@ from PIL import Image
 from sslnb.data.media import AudioConfig
 from sslnb.data.soundstamps import Scene
 from sslnb.teach.plot.base import (
+    BLUE,
     ORANGE,
     PALETTE,
     Array,
@@ -79,9 +80,12 @@ def close_ups(patches: dict[str, np.ndarray]) -> Figure:
 
 
 def colored(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Masks (N, H, W) bool as one image (H, W, 3) uint8, each in another colour."""
+    """Masks (N, H, W) bool as one image (H, W, 3) uint8, each in another colour.
+
+    The first is that of the sounding object, and has the colour of the ground truth.
+    """
     pixels = np.full((*np.shape(masks)[1:], 3), 235, np.uint8)
-    for mask, color in zip(masks, PALETTE):
+    for mask, color in zip(masks, [ORANGE, BLUE, *PALETTE[2:]]):
         pixels[mask] = np.round(255 * np.array(to_rgba(color)[:3]))
     return pixels
 
@@ -91,7 +95,7 @@ def ground_truth(scene: Scene) -> Figure:
     truth = f"ground truth: {scene.class_name}".replace("_", " ")
     panels = {
         "the image": scene.image,
-        "all visible masks": colored(scene.objects),
+        "visible masks; orange sounds": colored(scene.objects),
         truth: np.where(scene.mask[:, :, None], scene.image, np.uint8(235)),
     }
     return image_row(panels, 2.9, {truth: scene.boxes})

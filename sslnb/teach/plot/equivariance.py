@@ -220,7 +220,7 @@ def seed_scatter(
     for ax in (left, right):
         ax.axhline(1, color="0.6", lw=1, zorder=0)
         ax.set_ylim(0)
-    left.legend(fontsize=8, loc="upper left", title="mean; a marker a seed")
+    left.legend(fontsize=8, loc="upper left", title="mean; one marker per seed")
     for ax, name in zip(below.subplots(1, len(measures), squeeze=False)[0], measures):
         _seeds_beside(ax, results, [name], [""])
         ax.set(title=name, xticks=[])
@@ -341,15 +341,21 @@ TRIED = {"test": BLUE, "unseen": ORANGE}  # splits of the fair trial, and their 
 
 
 def over_setting(
-    runs: pd.DataFrame, setting: str, hue: str, measures: Mapping[str, str], label: str
+    runs: pd.DataFrame,
+    setting: str,
+    hue: str,
+    measures: Mapping[str, str],
+    label: str,
+    prior: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
     """Measures of runs over one setting: a dot a run, a line through the means of a hue.
 
     runs: a row a run; setting, hue: columns; measures {column: title}; label: of the
-    setting, whose values stand at even distances.
+    setting, whose values stand at even distances; prior {hue: {column: the centre prior's
+    score}}, drawn across.
     """
     values, count = sorted(runs[setting].unique()), len(measures)
-    figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, count, figsize=(3.6 * count, 3.5), squeeze=False)
     for ax, (name, title) in zip(axes[0], measures.items()):
         for k, (key, group) in enumerate(runs.groupby(hue, sort=False)):
             color, aside = PALETTE[k % len(PALETTE)], 0.16 * (k % 2) - 0.08
@@ -358,11 +364,24 @@ def over_setting(
             ax.plot(at, group[name], "o", color=color, alpha=0.6, ms=5)
             line = [values.index(value) for value in means.index]
             ax.plot(line, means, color=color, label=str(key))
-        ax.set(title=title, xlabel=label, ylim=(0, None))
+            if known := (prior or {}).get(str(key), {}).get(name):
+                ax.axhline(known, ls=":", color=color, label=f"centre prior, {key}")
+        ax.set(title=title, xlabel=label)
+        if name != "AUC":  # which comes nowhere near 0
+            ax.set_ylim(0)
         names = [v if isinstance(v, str) else f"{v:,g}" for v in values]
-        ax.set_xticks(range(len(values)), names)
-    axes[0, 0].legend(fontsize=9)
+        ax.set_xticks(range(len(values)), names, fontsize=9)
+    _legend_below(figure, axes[0, 0])
     return figure
+
+
+def _legend_below(figure, ax):
+    figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
 
 
 def by_variant(
@@ -377,7 +396,7 @@ def by_variant(
     figure, axes = plt.subplots(
         1,
         len(measures),
-        figsize=(3.6 * len(measures) + 1.2, 0.36 * len(names) + 1.1),
+        figsize=(3.6 * len(measures) + 1.2, 0.36 * len(names) + 1.25),
         sharey=True,
         squeeze=False,
     )
@@ -391,8 +410,13 @@ def by_variant(
             for values, face in ((start, "white"), (end, color)):
                 ax.plot(values, y, "o", color=color, mfc=face, ms=6)
             ax.plot([], [], "o-", color=color, label=split)
-        ax.set(title=title, xlim=(0, None))
+        ax.set(title=title)
+        if name != "AUC":  # which comes nowhere near 0
+            ax.set_xlim(0)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
-    axes[0, -1].legend(fontsize=9)
+    for weight, face in zip(weights, ("white", "grey")):
+        look = {"color": "grey", "mfc": face, "label": f"$λ_{{geo}}$ = {weight:g}"}
+        axes[0, -1].plot([], [], "o", **look)
+    _legend_below(figure, axes[0, -1])
     return figure

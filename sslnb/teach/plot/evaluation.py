@@ -34,7 +34,7 @@ from sslnb.teach.plot.base import (
 STYLES = {  # of whatever is compared, in every figure
     "oracle": (GREEN, "--", "|"),
     "the model": (BLUE, "-", "o"),
-    "centre prior": (ORANGE, ":", "d"),
+    "centre prior": (BLACK, ":", "d"),
 }
 
 
@@ -166,7 +166,7 @@ def gains(sets: Mapping[str, Mapping[str, Any]]) -> Figure:
         1, len(sets), figsize=(12, 3.2), sharey=True, squeeze=False
     )
     for ax, (name, scores) in zip(axes[0], sets.items()):
-        ax.axvline(0, color=ORANGE, ls=":", lw=2)
+        ax.axvline(0, color=STYLES["centre prior"][0], ls=":", lw=2)
         for y, interval in enumerate(scores.values()):
             value, low, high = (100 * x for x in interval)
             color = BLUE if low > 0 else RED if high < 0 else "0.55"
@@ -418,24 +418,28 @@ def cropped(
 
 
 def published(
-    rows: Sequence[tuple[str, float, str]], low: float, high: float
+    rows: Sequence[tuple[str, float, bool | None]], low: float, high: float
 ) -> Figure:
     """Published cIoU on VGG-SS between the centre prior and the oracle, per cent.
 
-    rows: (method, cIoU, kind); a colour for each kind. low, high: of prior and oracle.
+    rows: (method, cIoU, whether test clips are in its training list, None where that is
+    not known). low, high: of prior and oracle.
     """
-    kinds = dict.fromkeys(kind for _, _, kind in rows)
-    looks = dict(zip(kinds, ((BLUE, "o"), (RED, "^"), ("0.45", "s"))))
+    looks = {
+        False: (BLUE, "o", "no test clip in training"),
+        True: (RED, "^", "test clips in training"),
+        None: ("0.45", "s", "training list not compared"),
+    }
     figure, ax = plt.subplots(figsize=(9, 0.3 * len(rows) + 1.2))
     for value, name in ((low, "centre prior"), (high, "oracle")):
         color, style, _ = STYLES[name]
         ax.axvline(value, color=color, ls=style, lw=2, label=f"{name}, no model")
-    for y, (_, value, kind) in enumerate(rows):
-        color, marker = looks[kind]
+    for y, (_, value, leaked) in enumerate(rows):
+        color, marker, _ = looks[leaked]
         ax.plot([low, value], [y, y], color="0.85", lw=1, zorder=0)
         ax.plot(value, y, marker, color=color, ms=8)
-    for kind, (color, marker) in looks.items():
-        ax.plot([], [], marker, color=color, ms=8, label=kind)
+    for color, marker, label in looks.values():
+        ax.plot([], [], marker, color=color, ms=8, label=label)
     ax.set(
         title="VGG-SS: between a guess and what a half-image mask can reach",
         xlabel="success rate at cIoU 0.5 (%), as printed",

@@ -84,7 +84,7 @@ def differences(
     """Differences with their intervals, a panel a score: rows from top to bottom.
 
     Better is on the right: the axes of errors are reversed. A filled mark's interval
-    leaves zero out; it is red where the change is for the worse. columns: panels beside
+    excludes zero; it is red where the change is for the worse. columns: panels beside
     each other; by default all.
     """
     rows = list(next(iter(found.values())))

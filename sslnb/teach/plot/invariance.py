@@ -243,7 +243,7 @@ def pull_and_push(
     figure, axes = grid(len(forces), columns=len(forces), size=4.75, aspect=0.74)
     for ax, (form, values) in zip(axes, forces.items()):
         pull, push = zip(*values)
-        ax.semilogy(stages, push, "--", color=BLUE, label="push on unpaired maps")
+        ax.semilogy(stages, push, "--", color=RED, label="push on unpaired maps")
         ax.semilogy(stages, pull, color=GREEN, label="pull on the paired map")
         ax.set(
             title=f"{form} form", ylim=(0.03, 100), xlabel="q: how good the maps are"
@@ -346,7 +346,7 @@ def invariance_of(models: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure
     added = (f"{name}\n+ {part}" for name, part in zip(names[1:], PARTS))
     ax.set_xticks(range(len(names)), [names[0], *added])
     ax.set(
-        title="Invariance of the models of table 1: a dot a training",
+        title="Invariance of the models of table 1: one dot per run",
         xlabel="model, and what it has more than the one before",
         ylabel="$e_{app}$ (lower: more invariant)",
         ylim=(0, None),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslnb.data.media import AudioConfig
 from sslnb.teach.plot.base import (
+    BLACK,
     BLUE,
     GREEN,
     ORANGE,
@@ -33,7 +34,7 @@ PANELS = {
     "val_peak": "peak on the object, val",
     "val_loss": "contrastive loss, val",
 }
-BOUNDS = {"centre prior": RED, "oracle": GREEN}  # by a line's label; others are pink
+BOUNDS = {"centre prior": BLACK, "oracle": GREEN}  # by a line's label; others are pink
 
 
 def one_step(
