@@ -34,13 +34,10 @@ ROWS = {
     ),
     "packed_per_second": ("clips packed a second, two processes", CPU),
     "widget_milliseconds": (
-        "a move of a widget, answered: milliseconds, of the slowest control",
+        "response of a widget, milliseconds, the slowest control",
         CPU,
     ),
-    "start_seconds": (
-        "a command's start, until its first word: seconds, of the slowest",
-        CPU,
-    ),
+    "start_seconds": ("time to the first word of a command, seconds, the slowest", CPU),
     "make_run_minutes": (
         "`make run` once installed: all notebooks, and a model trained, minutes",
         CPU,
@@ -64,12 +61,12 @@ ROWS = {
         BOTH,
     ),
     "bf16_ratio": ("the same in bf16", BOTH),
-    "fp32_bound": ("as many times in fp32, if all but convolutions took no time", CPU),
-    "bf16_bound": ("and in bf16", CPU),
+    "fp32_bound": ("the upper limit in fp32, if only convolutions took time", CPU),
+    "bf16_bound": ("the same limit in bf16", CPU),
     "compiled_ratio": ("the same in bf16 by `torch.compile`", (True,)),
     "end_to_end_ratio": ("the same in bf16, end to end from a packed store", BOTH),
     "clips_per_second": ("clips trained on a second, end to end", BOTH),
-    "batch": ("in batches of", BOTH),
+    "batch": ("batch size of that run", BOTH),
     "waiting_percent": (
         "share of that time for which no clips were ready, per cent",
         BOTH,

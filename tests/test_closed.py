@@ -168,6 +168,16 @@ def test_a_notebook_runs_without_a_network_into_pages_that_load_nothing(tmp_path
         assert not re.search(r"(@import|url\()\s*['\"]?(\w+:)?//", styles)
 
 
+def test_onnx_runtime_reports_nothing_of_what_tests_run(tmp_path):
+    """It keeps what it will report in the user's folder: with our setting, nothing."""
+    for setting, kept in ((os.environ["ORT_DISABLE_TELEMETRY"], False), ("", True)):
+        home = tmp_path / f"home{setting}"
+        environment = os.environ | {"HOME": str(home), "ORT_DISABLE_TELEMETRY": setting}
+        environment.pop("CI", None)  # which it takes for the setting
+        assert alone("-c", "import onnxruntime", env=environment).returncode == 0
+        assert any(home.rglob("onnxruntime.db")) == kept
+
+
 # --- nothing is executed, and nothing written elsewhere ---------------------
 
 

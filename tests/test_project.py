@@ -21,7 +21,7 @@ from sslnb.files import CHECKPOINT
 from sslnb.model import PRESETS
 from sslnb.teach import ablation, figures
 from sslnb.teach.equivariance import TRIED, USUAL, gain, trial
-from sslnb.teach.experiments import verdict
+from sslnb.teach.experiments import guesses, verdict
 from sslnb.training.recipe import RECIPES, REGIMES, TABLE_1, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,6 +179,7 @@ def test_what_the_readme_says_of_table_1_follows_from_the_results(results):
     levels = ablation.levels(results)
     for where, score, one, two, unit, digits in (
         ("test", "e_app", "A", "B", 1, 2),
+        ("test", "e_geo", "A", "B", 1, 2),
         ("test", "e_geo", "B", "C", 1, 2),
         ("unseen", "AUC", "A", "F", 100, 1),
         ("test", "e_app", "E", "F", 1, 2),
@@ -188,6 +189,9 @@ def test_what_the_readme_says_of_table_1_follows_from_the_results(results):
             score,
             ends,
         )
+    prior = guesses(results, ["unseen"])["unseen"]["centre prior"]["AUC"].value
+    assert f"still below the centre prior's {100 * prior:.1f}" in told
+    assert prior > levels["unseen"]["F"]["AUC"].value
     seeds = len(results.seeds(list(TABLE_1)))
     assert f"each seen {REGIMES['clips']['epochs']} times, {seeds} seeds" in told
 
@@ -203,6 +207,7 @@ def test_what_the_readme_says_of_parts_is_resolved_or_not(results):
         for where, changes in effects.items():
             assert verdict(changes[step][score], score) == said, (where, step, score)
     assert verdict(effects["unseen"]["A→F"]["AUC"], "AUC") == "better"
+    assert verdict(effects["test"]["A→B"]["e_geo"], "e_geo") == "worse"
     for changes in effects.values():  # no part alone
         for step in list(ablation.STEPS)[:-1]:
             for score in LOCALISATION:
