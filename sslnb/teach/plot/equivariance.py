@@ -368,7 +368,7 @@ def over_setting(
                 ax.axhline(known, ls=":", color=color, label=f"centre prior, {key}")
         ax.set(title=title, xlabel=label)
         if name != "AUC":  # which comes nowhere near 0
-            ax.set_ylim(0)
+            ax.set_ylim(0, 1.06 * runs[name].max())
         names = [v if isinstance(v, str) else f"{v:,g}" for v in values]
         ax.set_xticks(range(len(values)), names, fontsize=9)
     _legend_below(figure, axes[0, 0])
