@@ -578,4 +578,6 @@ def test_the_readme_says_of_the_centre_prior_what_notebook_06_stored():
     assert f"alone points at the object in {float(free['wild'][3]):.0f} % of" in told
     moved = next(x for x in stored if x.startswith("| ♪ first silent object's"))
     place = moved.split(" | ")[2]
-    assert f"moves the peak to that object in {place} % of the scenes" in told
+    assert f"the peak is on that object in {place} % of the scenes; in " in told
+    (moves,) = re.findall(r"to the other with the sound: (\d+)%", "\n".join(stored))
+    assert f"in {moves} % it moves there" in told

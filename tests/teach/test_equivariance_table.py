@@ -79,7 +79,7 @@ def test_the_verdict_follows_from_the_seeds():
     assert "e(T_geo) by **-0.30 to +0.10**" in text and "up to **0.30** in" in text
     assert "AUC by **+0.10 to +0.10**" in text and "no effect of the loss" in text
     text = verdict(one, two - 3, names)
-    assert "than in any without it: **flip, T_geo**; higher: **no transform**" in text
+    assert "below every seed without it: **flip, T_geo**; above: **none** (of 2" in text
     assert "shows an effect of the loss" in text
 
 
@@ -156,11 +156,11 @@ def test_the_sentences_of_a_trial_follow_from_its_runs(tried):
     many = pd.concat([tried[tried["variant"] == USUAL]] * 9)
     assert "AUC by **+45.0 ± " in by_weight_text(many)  # many seeds would
     for split in ("test", "unseen"):
-        best = f"on `{split}` 0 has the lowest e(T_geo), and 20 the highest AUC"
+        best = f"on `{split}` e(T_geo) is lowest at λ = 0 and AUC highest at λ = 20"
         assert best in text
     text = by_variant_text(tried[tried["weight"].isin((0, 20))])
-    assert "Of 2 variants" in text
-    assert "lowers e(T_geo) in 1 and raises AUC in 1" in text
+    assert "in 2 variants" in text
+    assert "e(T_geo) is lower in 1, AUC higher in 1" in text
     assert "lowest with *as usual* (0.20) and highest with *deep* (0.40)" in text
 
 

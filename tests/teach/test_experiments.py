@@ -126,7 +126,7 @@ def test_steps_that_are_resolved_are_counted():
     steps["unseen"]["B→C"]["AUC"] = sure
     text = claims.steps_text(steps, ("AUC",))
     assert text.startswith("**1 of 5 steps") and "T_geo.**" in text
-    assert "Of the 10 intervals of single steps 1 leave" in text
+    assert "Of the 10 intervals of single steps 1 exclude" in text
 
 
 def test_a_lead_needs_the_pointing_game_too():
