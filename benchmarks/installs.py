@@ -68,9 +68,11 @@ def main():
         environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
         figures, torch = install(options.python, clone, environment)
         figures |= test(clone, environment)
-    version = subprocess.run([options.python, "-V"], stdout=subprocess.PIPE)
-    told = f"{version.stdout.decode().strip()}; {torch}; fast tests on it"
-    record(figures, told)
+    said = subprocess.run([options.python, "-V"], stdout=subprocess.PIPE)
+    version = said.stdout.decode().split()[1]
+    short = ".".join(version.split(".")[:2])
+    figures = {f"{name} {short}": value for name, value in figures.items()}
+    record(figures, f"Python {version}; {torch}; fast tests on it")
 
 
 if __name__ == "__main__":
