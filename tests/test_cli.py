@@ -155,7 +155,8 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["run", "99"], "no notebook '99'; known are 01"),
+        (["run", "99"], f"no notebook '99' in {ROOT}/notebooks; known are 01"),
+        (["run", "./01_data_preparation.ipynb"], "no notebook './01_data_prep"),
         (["verify", "nowhere"], "nowhere: No such file or directory"),
         (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
         (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
