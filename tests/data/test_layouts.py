@@ -365,6 +365,26 @@ def test_links_to_files_and_to_the_folder_are_followed(tmp_path):
     assert len(open_folder(tmp_path / "farm").clips) == 3
 
 
+def test_links_to_folders_within_are_followed(tmp_path):
+    """A data set that is spread over disks is put together by links."""
+    flickr_as_published(tmp_path)
+    found = open_folder(tmp_path)
+    for disk, folder in enumerate(sorted((tmp_path / "Data").iterdir())):
+        folder.rename(tmp_path / f"disk{disk}")
+        folder.symlink_to(tmp_path / f"disk{disk}", target_is_directory=True)
+    assert open_folder(tmp_path) == found and len(found.clips) == 3
+
+
+def test_a_folder_that_links_lead_to_again_is_read_once(tmp_path):
+    """By its own path, and a clip in it is no second one."""
+    flickr_as_published(tmp_path)
+    found = open_folder(tmp_path)
+    (tmp_path / "Data" / "!first").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "Data" / "broken").symlink_to(tmp_path / "gone")
+    (tmp_path / "Data" / "itself").symlink_to(tmp_path / "Data" / "itself")
+    assert open_folder(tmp_path) == found
+
+
 def test_a_circle_of_links_ends(tmp_path):
     flickr_as_published(tmp_path)
     (tmp_path / "Data" / "again").symlink_to(
