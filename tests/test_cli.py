@@ -163,6 +163,11 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
         (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
         (["export", "nowhere", "--out", "x"], "nowhere"),
         (["score", "--responses", "a.npz", "--annotations", "b.json"], "a.npz"),
+        (["demo", "--port", "99999"], "port is 99999; need 1 to 65535"),
+        (
+            ["scenes", "--out", "x", "--count", "1", "--seconds", "inf"],
+            "seconds is inf",
+        ),
     ],
 )
 def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatch):
