@@ -109,6 +109,14 @@ def test_help_of_train_has_every_setting_with_both_defaults(capsys):
     assert "size of the model" in told and "[choices: laptop, paper]" in told
 
 
+def test_help_names_threads_and_the_poster(capsys):
+    main(["verify", "--help"])
+    assert "threads in parallel" in capsys.readouterr().out
+    main(["video", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a poster, of its name with .png, which is overwritten" in told
+
+
 def test_choices_are_those_of_the_code():
     kinds = {field.name: get_args(field.type) for field in fields(TrainConfig)}
     assert kinds["preset"] == tuple(RECIPES) and kinds["model"] == tuple(TABLE_1)
@@ -137,6 +145,9 @@ def test_choices_are_those_of_the_code():
         (["pack", "x", "--out", "y", "--workers", "0"], "--workers"),
         (["retrieve"], "either a folder of CLIPS or --split"),
         (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
+        (["retrieve", "x", "--count", "3"], "--count is of --split; --list says"),
+        (["retrieve", "--split", "test", "--list", "x"], "--classes and --list are of"),
+        (["retrieve", "--split", "test", "--classes", "x"], "--classes and --list"),
         (["download", "nothing"], "no published file nothing"),
         (["export"], "--out requires an argument"),
         (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
@@ -168,6 +179,7 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
             ["scenes", "--out", "x", "--count", "1", "--seconds", "inf"],
             "seconds is inf",
         ),
+        (["scenes", "--out", "x", "--count", "1", "--seconds", "1e308"], "infinity"),
     ],
 )
 def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatch):
@@ -365,6 +377,16 @@ def test_retrieve_scores_scenes(capsys):
         strict=True,
     ):
         assert row == [pytest.approx(100 * x, abs=0.051) for x in scores.values()]
+
+
+@pytest.mark.parametrize("arguments", [["--split", "test", "--count", "10"], ["{few}"]])
+def test_retrieve_says_how_many_clips_it_needs(arguments, tmp_path, capsys):
+    for kind, suffix in (("frames", "jpg"), ("audio", "wav")):
+        (tmp_path / kind).mkdir()
+        for k in range(10):
+            (tmp_path / kind / f"{k:011}_000000.{suffix}").touch()
+    assert main(["retrieve", *(text.format(few=tmp_path) for text in arguments)]) == 1
+    assert "there are 10 clips; need 11 or more: A@10" in capsys.readouterr().err
 
 
 def test_retrieve_scores_a_folder_and_needs_its_classes(tmp_path, capsys):

@@ -127,9 +127,7 @@ def load_image(path: str | Path, size: int, resample: str = "bilinear") -> Tenso
                 white = Image.new("RGBA", image.size, "white")
                 white.alpha_composite(image.convert("RGBA"))
                 image = white
-            image = image.convert("RGB").resize(
-                (size, size), known[resample.upper()]
-            )
+            image = image.convert("RGB").resize((size, size), known[resample.upper()])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no image at {path}") from error
     except Exception as error:  # Pillow raises much on a damaged file

@@ -196,7 +196,7 @@ def test_a_list_says_which_clips_and_in_which_order(tmp_path):
     names = [f"{CLIPS[2]}.jpg", "notthere000_000010.jpg", f"{CLIPS[0]}.mp4"]
     path = tmp_path / "list.txt"
     path.write_text("\n".join(names))
-    for wanted in (names, tuple(names), path, str(path)):
+    for wanted in (names, tuple(names), list(map(Path, names)), path, str(path)):
         folder = open_folder(tmp_path, names=wanted)
         assert [clip.name for clip in folder.clips] == [CLIPS[2], CLIPS[0]]
         assert folder.missing == {"notthere000_000010": "neither frame nor sound"}

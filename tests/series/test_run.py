@@ -76,7 +76,7 @@ def test_notebooks_are_chosen_by_number_or_name_in_order(folder):
 
 def test_an_unknown_notebook_is_named_with_those_known(folder):
     write(folder, "01_a")
-    with pytest.raises(ValueError, match="'09' in .*; known are 01_a"):
+    with pytest.raises(ValueError, match=r"'09' in .*; known are 01_a"):
         listing.notebooks(["09"])
 
 
