@@ -145,8 +145,11 @@ def test_choices_are_those_of_the_code():
         (["pack", "x", "--out", "y", "--workers", "0"], "--workers"),
         (["retrieve"], "either a folder of CLIPS or --split"),
         (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
-        (["retrieve", "x", "--count", "3"], "--count is of --split; --list says"),
-        (["retrieve", "--split", "test", "--list", "x"], "--classes and --list are of"),
+        (["retrieve", "x", "--count", "3"], "--count is for --split; --list names"),
+        (
+            ["retrieve", "--split", "test", "--list", "x"],
+            "--classes and --list are for",
+        ),
         (["retrieve", "--split", "test", "--classes", "x"], "--classes and --list"),
         (["download", "nothing"], "no published file nothing"),
         (["export"], "--out requires an argument"),

@@ -61,10 +61,10 @@ def retrieve(
         raise CycloptsError(msg="give either a folder of CLIPS or --split")
     if split is None and count is not None:
         raise CycloptsError(
-            msg="--count is of --split; --list says which CLIPS to take"
+            msg="--count is for --split; --list names the clips of a folder"
         )
     if split and (classes or listed):
-        raise CycloptsError(msg="--classes and --list are of a folder of CLIPS")
+        raise CycloptsError(msg="--classes and --list are for a folder of CLIPS")
     need(clips, checkpoint, classes, listed)
     from sslnb.retrieve import embed_clips, retrieval_scores
 

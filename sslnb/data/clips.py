@@ -196,8 +196,8 @@ class Leaks:
 def leaks(train: Iterable[str | Path], test: Iterable[str | Path]) -> Leaks:
     """Which clips of a test list leak into a training list.
 
-    Names are in any spelling, or paths of files.
-    ValueError where either is a string or a path, and not a collection of names.
+    Names are in any spelling, or paths of files. ValueError where either is a string or
+    a path, and not a collection of names.
     """
     seen, scored = _names(train), _names(test)
     clips, videos = set(seen), set(map(source_video, seen))

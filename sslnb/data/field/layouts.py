@@ -177,8 +177,8 @@ def open_folder(root: str | Path, annotations=None, classes=None, names=None) ->
     """The clips of a folder in any of LAYOUTS, as a Folder.
 
     annotations: `vggss.json` or a folder of XML, instead of those beside the clips.
-    classes: `vggsound.csv`. names: the wanted clips, as a list file or as names, in any
-    spelling and in this order. Without names, the annotated clips are wanted, or all in
+    classes: `vggsound.csv`. names: the wanted clips, as a list file, or as names or paths
+    in any spelling and in this order. Without names, the annotated clips are wanted, or all in
     alphabetical order where nothing is annotated. A wanted clip that lacks a file is in
     `missing`. Annotations and classes may also be given as dictionaries.
 
