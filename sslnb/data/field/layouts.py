@@ -178,9 +178,9 @@ def open_folder(root: str | Path, annotations=None, classes=None, names=None) ->
 
     annotations: `vggss.json` or a folder of XML, instead of those beside the clips.
     classes: `vggsound.csv`. names: the wanted clips, as a list file, or as names or paths
-    in any spelling and in this order. Without names, the annotated clips are wanted, or all in
-    alphabetical order where nothing is annotated. A wanted clip that lacks a file is in
-    `missing`. Annotations and classes may also be given as dictionaries.
+    in any spelling and in this order. Without names, the annotated clips are wanted, or
+    all in alphabetical order where nothing is annotated. A wanted clip that lacks a file
+    is in `missing`. Annotations and classes may also be given as dictionaries.
 
     OSError where there is no such folder, ValueError where it has no known layout, holds
     none of the wanted clips, or has two files for one clip.
