@@ -78,12 +78,13 @@ class Appearance:
 def apply_appearance(images: Tensor, draw: dict[str, Tensor]) -> Tensor:
     """T_app of images (B, 3, H, W) in [0, 1], each by its own draw; in [0, 1] again.
 
-    The order is brightness, contrast, saturation, hue, greyscale, blur.
+    They come back as float32. The order is brightness, contrast, saturation, hue, greyscale, blur.
     """
     if not images.is_floating_point():
         raise ValueError(
             f"images are {images.dtype}; need floats in [0, 1]: divide by 255"
         )
+    images = images.float()
     column = {name: value.view(-1, 1, 1, 1) for name, value in draw.items()}
     images = (images * column["brightness"]).clamp(0, 1)
     mean = grey(images).mean((1, 2, 3), keepdim=True)

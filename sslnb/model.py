@@ -240,13 +240,14 @@ class SoundLocaliser(nn.Module):
         [-1, 1] or int16. TypeError for anything but tensors; ValueError for another
         shape, dtype or range (`fit`, `media.spectrogram`).
         """
-        if len(images) != len(waves):
-            raise ValueError(
-                f"{len(images)} images come with {len(waves)} waves; need one each"
-            )
         with evaluating(self):
+            images = normalise(self.fit(images))  # (B, 3, S, S)
             sounds = spectrogram(waves, self.config.audio)  # (B, 1, F, T)
-            v = self.embed_image(normalise(self.fit(images)))  # (B, C, h, w)
+            if len(images) != len(sounds):
+                raise ValueError(
+                    f"{len(images)} images come with {len(sounds)} waves; need one each"
+                )
+            v = self.embed_image(images)  # (B, C, h, w)
             a = self.embed_audio(sounds)  # (B, C)
             return torch.einsum("bchw,bc->bhw", v, a)
 

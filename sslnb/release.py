@@ -142,6 +142,10 @@ def _load(path: Path) -> Any:
             f"no checkpoint at {path}: download it from the authors' page, or train "
             "one (notebook 05)"
         ) from error
+    if path.suffix == ".safetensors" or path.name == "model.json":
+        raise ValueError(
+            f"{path} is one file of a trained model: give the folder {path.parent}"
+        )
     if start.startswith(b"version https"):
         raise ValueError(f"{path} is a Git LFS pointer: run `git lfs pull` there")
     if start.lstrip().startswith(b"<"):
@@ -163,7 +167,11 @@ def _load(path: Path) -> Any:
                 f"{path} asks to run {code[1]}: that is code, not weights. It did not "
                 "run; do not use this file"
             ) from error
-        why = str(error).strip().splitlines() or [type(error).__name__]
+        # before this stands torch's advice to load the file all the same
+        told = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+        if not told or "weights_only" in told.splitlines()[0]:
+            told = type(error).__name__
         raise ValueError(
-            f"{path} is damaged or not a checkpoint: {REMEDY} ({why[0][:200]})"
+            f"{path} is damaged or not a checkpoint: {REMEDY} "
+            f"({told.splitlines()[0][:200]})"
         ) from error

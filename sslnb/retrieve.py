@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslnb.data.media import normalise, spectrogram
-from sslnb.model import SoundLocaliser
+from sslnb.model import SoundLocaliser, evaluating
 
 BLOCK = 1_024  # queries ranked at once: with 20,000 to find, under a gigabyte
 SPARE = 6  # items beside the k best whose cosines are computed again
@@ -30,6 +30,7 @@ def rank(
     a sound and its own image) and do not find each other; item i is left out, so
     the result is (Q, G − 1). k: only the k best, (Q, k).
     """
+    query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"features have shapes {tuple(query.shape)} and {tuple(gallery.shape)}; "
@@ -110,10 +111,10 @@ def retrieval_scores(
 ) -> dict[str, float]:
     """A@K and P@K as fractions, {"A@1": …, "P@1": …, …}, averaged over queries.
 
-    query (Q, C), gallery (G, C): features, compared by cosine. Labels: Q and G
-    strings or numbers. A@K: fraction of queries whose top K hold at least one item
-    of their class; P@K: mean fraction of the top K that are (section 4.3.2). Hence
-    A@1 = P@1, and A@K never falls as K grows.
+    query (Q, C), gallery (G, C): features, tensors or arrays, compared by cosine.
+    Labels: Q and G strings or numbers. A@K: fraction of queries whose top K hold at
+    least one item of their class; P@K: mean fraction of the top K that are (section
+    4.3.2). Hence A@1 = P@1, and A@K never falls as K grows.
     exclude_self: see `rank`. average: over "query", or within every "class" of
     queries first and then over classes; the paper does not say which.
     ValueError for sizes that do not fit and for a K that is larger than the gallery.
@@ -168,22 +169,22 @@ def hits(
     return same.gather(1, order)
 
 
-@torch.no_grad()
 def embed_clips(
     model: SoundLocaliser, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """Vectors of sounds (N, C) and of their images (N, C) by a model, on the CPU.
+    """Vectors of sounds (N, C) and of their images (N, C), by a model in eval mode.
 
     batches: of images (B, 3, H, W), in [0, 1] or uint8, and waves (B, samples). Images
-    are pooled as `pool_image` does by default. It computes where the model is.
+    are pooled as `pool_image` does by default. It computes where the model is, and
+    returns vectors on the CPU; the model's mode is afterwards as before.
     """
     device, sounds, images = next(model.parameters()).device, [], []
-    model.eval()
-    for frames, waves in batches:
-        cells = model.embed_image(normalise(model.fit(frames.to(device))))
-        images.append(pool_image(cells).cpu())
-        spectrograms = spectrogram(waves.to(device), model.config.audio)
-        sounds.append(model.embed_audio(spectrograms).cpu())
+    with evaluating(model):
+        for frames, waves in batches:
+            cells = model.embed_image(normalise(model.fit(frames.to(device))))
+            images.append(pool_image(cells).cpu())
+            spectrograms = spectrogram(waves.to(device), model.config.audio)
+            sounds.append(model.embed_audio(spectrograms).cpu())
     return torch.cat(sounds), torch.cat(images)
 
 

@@ -165,6 +165,12 @@ def test_appearance_stays_in_range_and_leaves_its_input_alone():
     assert found.min() >= -1e-5 and found.max() <= 1 + 1e-5
 
 
+def test_appearance_of_doubles_is_that_of_floats():
+    images, draw = some(32, 3, 12, 12), Appearance().draw(32, seeded())
+    found = apply_appearance(images.double(), draw)
+    assert torch.equal(found, apply_appearance(images, draw))
+
+
 def test_uint8_images_are_refused():
     with pytest.raises(ValueError, match=r"uint8.*\[0, 1\].*255"):
         apply_appearance(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), neutral(2))

@@ -109,6 +109,14 @@ def test_help_of_train_has_every_setting_with_both_defaults(capsys):
     assert "size of the model" in told and "[choices: laptop, paper]" in told
 
 
+def test_help_names_threads_and_the_poster(capsys):
+    main(["verify", "--help"])
+    assert "threads in parallel" in capsys.readouterr().out
+    main(["video", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a poster, of its name with .png, which is overwritten" in told
+
+
 def test_choices_are_those_of_the_code():
     kinds = {field.name: get_args(field.type) for field in fields(TrainConfig)}
     assert kinds["preset"] == tuple(RECIPES) and kinds["model"] == tuple(TABLE_1)
@@ -137,6 +145,12 @@ def test_choices_are_those_of_the_code():
         (["pack", "x", "--out", "y", "--workers", "0"], "--workers"),
         (["retrieve"], "either a folder of CLIPS or --split"),
         (["retrieve", "x", "--split", "test"], "either a folder of CLIPS or --split"),
+        (["retrieve", "x", "--count", "3"], "--count is for --split; --list names"),
+        (
+            ["retrieve", "--split", "test", "--list", "x"],
+            "--classes and --list are for",
+        ),
+        (["retrieve", "--split", "test", "--classes", "x"], "--classes and --list"),
         (["download", "nothing"], "no published file nothing"),
         (["export"], "--out requires an argument"),
         (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
@@ -155,13 +169,20 @@ def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["run", "99"], "no notebook '99'; known are 01"),
+        (["run", "99"], f"no notebook '99' in {ROOT}/notebooks; known are 01"),
+        (["run", "./01_data_preparation.ipynb"], "no notebook './01_data_prep"),
         (["verify", "nowhere"], "nowhere: No such file or directory"),
         (["pack", "nowhere", "--out", "x"], "nowhere is no folder"),
         (["prepare", "nowhere", "--out", "x"], "is no folder; need one of videos"),
         (["video", "nowhere.mp4", "--out", "x.mp4"], "nowhere.mp4"),
         (["export", "nowhere", "--out", "x"], "nowhere"),
         (["score", "--responses", "a.npz", "--annotations", "b.json"], "a.npz"),
+        (["demo", "--port", "99999"], "port is 99999; need 1 to 65535"),
+        (
+            ["scenes", "--out", "x", "--count", "1", "--seconds", "inf"],
+            "seconds is inf",
+        ),
+        (["scenes", "--out", "x", "--count", "1", "--seconds", "1e308"], "infinity"),
     ],
 )
 def test_failure_is_one_line_and_1(arguments, said, tmp_path, capsys, monkeypatch):
@@ -359,6 +380,16 @@ def test_retrieve_scores_scenes(capsys):
         strict=True,
     ):
         assert row == [pytest.approx(100 * x, abs=0.051) for x in scores.values()]
+
+
+@pytest.mark.parametrize("arguments", [["--split", "test", "--count", "10"], ["{few}"]])
+def test_retrieve_says_how_many_clips_it_needs(arguments, tmp_path, capsys):
+    for kind, suffix in (("frames", "jpg"), ("audio", "wav")):
+        (tmp_path / kind).mkdir()
+        for k in range(10):
+            (tmp_path / kind / f"{k:011}_000000.{suffix}").touch()
+    assert main(["retrieve", *(text.format(few=tmp_path) for text in arguments)]) == 1
+    assert "there are 10 clips; need 11 or more: A@10" in capsys.readouterr().err
 
 
 def test_retrieve_scores_a_folder_and_needs_its_classes(tmp_path, capsys):

@@ -371,6 +371,16 @@ def test_predict_refuses_images_without_their_own_sounds():
         tiny().predict(torch.rand(3, 3, 32, 32), torch.zeros(1, LAPTOP_AUDIO.samples))
 
 
+@pytest.mark.parametrize("side", [32, 40])  # 40: resized in double precision
+def test_predict_takes_arrays_in_numpys_own_precision(side):
+    images = torch.rand(2, 3, side, side, generator=generator(), dtype=torch.float64)
+    waves = torch.rand(2, LAPTOP_AUDIO.samples, generator=generator(1)) - 0.5
+    model = tiny()
+    found = model.predict(images, waves.double())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, model.predict(images.float(), waves))
+
+
 def as_it_is(values):
     return values
 
@@ -394,6 +404,18 @@ def as_it_is(values):
         (torch.Tensor.numpy, as_it_is, TypeError, "images are a ndarray; need a torch"),
         (as_it_is, torch.Tensor.numpy, TypeError, "waves are a ndarray; need a torch"),
         (list, list, TypeError, "torch.stack"),
+        (
+            lambda x: x[0],
+            lambda x: x[0],
+            ValueError,
+            r"images have shape \(3, .*; need \(B, 3, H, W\)",
+        ),
+        (
+            as_it_is,
+            lambda x: x[0],
+            ValueError,
+            r"waves have shape \(48000,\); need \(B, 48000\)",
+        ),
     ],
 )
 @pytest.mark.parametrize("side", [32, 40])

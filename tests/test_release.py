@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from sslnb.data import MEAN, RELEASE_AUDIO, STD, load_audio, load_image, spectrogram
+from sslnb.files import CHECKPOINT
 from sslnb.model import PRESETS, SoundLocaliser
 from sslnb.release import published_name, read_release
 
@@ -412,6 +414,32 @@ def test_numpy_scalars_are_allowed_only_while_reading(tmp_path):
     read_release(path, TEMPLATE)
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_file_of_our_own_checkpoint_names_its_folder(name):
+    message = rf"{name} is one file of a trained model: give the folder {CHECKPOINT}$"
+    for read in (SoundLocaliser.open, lambda path: read_release(path, TEMPLATE)):
+        with pytest.raises(ValueError, match=message):
+            read(CHECKPOINT / name)
+
+
+@pytest.mark.parametrize("kind", ["our own", "pickle", "TorchScript"])
+def test_nobody_is_told_to_run_the_code_in_a_file(kind, tmp_path, monkeypatch):
+    """As torch's own errors do, which name the setting that would run it."""
+    path = tmp_path / "a.pth.tar"
+    if kind == "our own":  # under another name
+        path.write_bytes((CHECKPOINT / "model.safetensors").read_bytes())
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps({"state_dict": {}}, 4))
+    else:
+        path.touch()
+        told = "Cannot use weights_only=True with TorchScript archives. Set it to False"
+        monkeypatch.setattr(torch, "load", Mock(side_effect=RuntimeError(told)))
+    with pytest.raises(ValueError, match=r"a\.pth\.tar is damaged or not") as error:
+        read_release(path, TEMPLATE)
+    assert "weights_only" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 NOT_DOWNLOADED = {

@@ -10,6 +10,8 @@ from sklearn.metrics import label_ranking_average_precision_score, top_k_accurac
 from sklearn.neighbors import KNeighborsClassifier
 
 from sslnb import retrieve
+from sslnb.data import spectrogram
+from sslnb.model import SoundLocaliser
 from sslnb.retrieve import hits, pool_image, rank, retrieval_scores
 
 
@@ -310,6 +312,30 @@ def test_labels_may_be_strings_numbers_arrays_or_tensors():
     ):
         assert retrieval_scores(x, x, labels, labels, exclude_self=True) == expected
     assert retrieval_scores(x, x, y, np.array(numbers), exclude_self=True) == expected
+
+
+def test_features_may_be_arrays():
+    x, y, labels = features(24), features(24, seed=1), kinds(24).tolist()
+    found = retrieval_scores(x.numpy(), y.double().numpy(), labels, labels)
+    assert found == retrieval_scores(x, y.double(), labels, labels)
+    assert torch.equal(rank(x.numpy(), y.numpy()), rank(x, y))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_clips_are_embedded_in_eval_mode_and_the_mode_stays(training):
+    torch.manual_seed(0)
+    model = SoundLocaliser.from_preset("laptop").train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.rand(3, 3, 96, 96, generator=seeded())
+    waves = torch.rand(3, 48_000, generator=seeded(1)) - 0.5
+    sounds, pictures = retrieve.embed_clips(model, zip(images.split(2), waves.split(2)))
+    assert model.training == training
+    assert not sounds.requires_grad and not pictures.requires_grad
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    model.eval()
+    torch.testing.assert_close(
+        sounds, model.embed_audio(spectrogram(waves)).detach(), atol=1e-5, rtol=0
+    )
 
 
 # --- chance -----------------------------------------------------------------------

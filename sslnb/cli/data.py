@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import CycloptsError, Group
+from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.types import PositiveInt
 
 from sslnb.cli.errors import say
@@ -152,7 +152,13 @@ def _packed(out, skipped):
         print(f"  {name}: {why}")
 
 
-def verify(path: Path, /, *, workers: Workers = None, progress: Progress = True):
+def verify(
+    path: Path,
+    /,
+    *,
+    workers: Annotated[Workers, Parameter(help="threads in parallel")] = None,
+    progress: Progress = True,
+):
     """Compute checksums anew: of a packed store, or of a file that was downloaded.
 
     Args:

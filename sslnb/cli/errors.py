@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FAILURES = (OSError, ValueError, RuntimeError, FloatingPointError)
+FAILURES = (OSError, ValueError, RuntimeError, ArithmeticError)
 
 
 def say(text: str) -> None:

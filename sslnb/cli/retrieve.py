@@ -25,6 +25,7 @@ from sslnb.files import CHECKPOINT
 GROUP = Group("Retrieval (notebook 07)", sort_key=5)
 BATCH = 32  # clips
 SCENES = 300  # as in the notebook
+FEWEST = 11  # clips: each is compared with its 10 best among the others
 
 
 def retrieve(
@@ -58,6 +59,12 @@ def retrieve(
     """
     if (clips is None) == (split is None):
         raise CycloptsError(msg="give either a folder of CLIPS or --split")
+    if split is None and count is not None:
+        raise CycloptsError(
+            msg="--count is for --split; --list names the clips of a folder"
+        )
+    if split and (classes or listed):
+        raise CycloptsError(msg="--classes and --list are for a folder of CLIPS")
     need(clips, checkpoint, classes, listed)
     from sslnb.retrieve import embed_clips, retrieval_scores
 
@@ -69,6 +76,7 @@ def retrieve(
             model.config, clips, classes, listed, skip_damaged, progress
         )
     sounds, images = embed_clips(model, batches)
+    _check_number(len(labels))
     found = {
         name: retrieval_scores(
             sounds, gallery, labels, labels, exclude_self=True, average=average
@@ -84,11 +92,21 @@ def retrieve(
         print(f"{name:16}" + "".join(f"{100 * x:7.1f}" for x in scores.values()))
 
 
+def _check_number(clips):
+    if clips < FEWEST:
+        raise ValueError(
+            f"there are {clips} clips; need {FEWEST} or more: A@10 and P@10 are of the "
+            "10 best among the others"
+        )
+
+
 def _scenes(config, split, count, seed, progress):
     """Labels of scenes, and batches of their images and waves."""
     from sslnb.data.clips import load_scenes
 
     count = count or (None if split == "wild" else SCENES)
+    if count:
+        _check_number(count)
     wrap = bar(progress, unit="scene", total=count)
     clips = load_scenes(
         split, count, config.image_size, config.audio.samples, seed, wrap
@@ -103,6 +121,7 @@ def _folder(config, root, classes, listed, skip_damaged, progress):
 
     folder = open_folder(root, classes=classes, names=listed)
     print(folder.describe())
+    _check_number(len(folder.clips))
     unknown = [clip.name for clip in folder.clips if clip.label is None]
     if unknown:
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import CycloptsError, Group, Parameter
 
 from sslnb.cli.errors import say
-from sslnb.cli.options import Flag, Progress, default
+from sslnb.cli.options import Flag, Progress, default, need
 from sslnb.files import ROOT
 
 GROUP = Group("The series", sort_key=1)
@@ -217,9 +217,13 @@ def lint(*notebooks: str):
     number in prose that a cell computes. Exit code 1 where a rule is broken.
 
     Args:
-        notebooks: 01 to 08, A1 to A3, or paths [default: all]
+        notebooks: 01 to 08, A1 to A3, or paths with a slash, of any notebooks [default:
+            all]
     """
-    paths = _known(notebooks)
+    paths = [Path(given) for given in notebooks if "/" in given]
+    names = [given for given in notebooks if "/" not in given]
+    need(*paths)
+    paths += _known(names) if names or not paths else []
     from sslnb.series.lint import lint, read
 
     found = [f"{path.name}, {line}" for path in paths for line in lint(read(path))]

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -192,21 +193,22 @@ class Leaks:
     videos: tuple[str, ...]
 
 
-def leaks(train: Iterable[str], test: Iterable[str]) -> Leaks:
-    """Which clips of a test list leak into a training list; names in any spelling.
+def leaks(train: Iterable[str | Path], test: Iterable[str | Path]) -> Leaks:
+    """Which clips of a test list leak into a training list.
 
-    ValueError where either is a string and not a collection of names.
+    Names are in any spelling, or paths of files. ValueError where either is a string or
+    a path, and not a collection of names.
     """
-    train, test = (_names(names) for names in (train, test))
-    seen, videos = set(train), set(map(source_video, train))
+    seen, scored = _names(train), _names(test)
+    clips, videos = set(seen), set(map(source_video, seen))
     return Leaks(
-        clips=tuple(clip for clip in test if clip in seen),
-        videos=tuple(clip for clip in test if source_video(clip) in videos),
+        clips=tuple(clip for clip in scored if clip in clips),
+        videos=tuple(clip for clip in scored if source_video(clip) in videos),
     )
 
 
 def refuse_leaks(
-    train: Iterable[str], test: Iterable[str], allow: bool = False
+    train: Iterable[str | Path], test: Iterable[str | Path], allow: bool = False
 ) -> Leaks:
     """The Leaks of a test list into a training list; ValueError where a clip leaks.
 
@@ -226,8 +228,8 @@ def refuse_leaks(
 
 
 def _names(names):
-    if isinstance(names, str):
+    if isinstance(names, (str, Path)):
         raise ValueError(
-            f"{names!r} is no list of names: read one with lists.read_list"
+            f"{str(names)!r} is no list of names: read one with lists.read_list"
         )
     return [clip_name(name) for name in names]

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +99,16 @@ def load_image(path: str | Path, size: int, resample: str = "bilinear") -> Tenso
     Greyscale becomes RGB, transparency is laid on white, and a camera's rotation tag is
     obeyed. Squashed, not cropped: the boxes of the benchmarks are normalised by the whole
     frame. resample: "bilinear" or, as in the released code, "bicubic". OSError names a file
-    that cannot be read, is in none of FORMATS, or has more than `PIXELS_MOST` pixels.
+    that cannot be read, is in none of FORMATS, or has more than `PIXELS_MOST` pixels;
+    ValueError another size or resample.
     """
-    if size < 1:
-        raise ValueError(f"size is {size}; need 1 or more pixels")
+    if not isinstance(size, Integral) or size < 1:
+        raise ValueError(f"size is {size!r}; need a whole number of pixels, 1 or more")
+    known = Image.Resampling.__members__
+    if resample.upper() not in known:
+        raise ValueError(
+            f"resample is {resample!r}; known are {', '.join(known).lower()}"
+        )
     try:
         _check_regular(path)
         with Image.open(path, formats=FORMATS) as file:
@@ -120,9 +127,7 @@ def load_image(path: str | Path, size: int, resample: str = "bilinear") -> Tenso
                 white = Image.new("RGBA", image.size, "white")
                 white.alpha_composite(image.convert("RGBA"))
                 image = white
-            image = image.convert("RGB").resize(
-                (size, size), Image.Resampling[resample.upper()]
-            )
+            image = image.convert("RGB").resize((size, size), known[resample.upper()])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no image at {path}") from error
     except Exception as error:  # Pillow raises much on a damaged file
@@ -207,7 +212,11 @@ def _check_regular(path):
 
 
 def fit_length(wave: Tensor, samples: int) -> Tensor:
-    """The middle `samples` of a wave (…, T), which is repeated first if it is shorter."""
+    """The middle `samples` of a wave (…, T), which is repeated first if it is shorter.
+
+    TypeError for anything but a tensor, ValueError for a wave without samples.
+    """
+    _check_tensor(wave, "waves")  # NumPy would repeat it sample by sample
     length = wave.shape[-1]
     if length == 0:
         raise ValueError("the wave holds no samples")
@@ -234,12 +243,16 @@ def _check_shape(images):
         raise ValueError(f"images have shape {tuple(images.shape)}; need (B, 3, H, W)")
 
 
-def _check_type(values, name, integers):
+def _check_tensor(values, name):
     if not isinstance(values, torch.Tensor):
         raise TypeError(
             f"{name} are a {type(values).__name__}; need a torch.Tensor: "
             "torch.from_numpy of an array, torch.stack of a list"
         )
+
+
+def _check_type(values, name, integers):
+    _check_tensor(values, name)
     if values.dtype != integers and not values.is_floating_point():
         raise ValueError(f"{name} are {values.dtype}; need floats or {integers}")
 
@@ -293,15 +306,14 @@ def spectrogram(waves: Tensor, config: AudioConfig = LAPTOP_AUDIO) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range.
+    """Images (B, 3, H, W) in [0, 1] or uint8 to the model's input range, as float32.
 
     ValueError for another shape or dtype. The range is not checked, since training would
     wait for the GPU in every step; `SoundLocaliser.fit`, and so `predict`, checks it.
     """
     _check_type(images, "images", torch.uint8)
     _check_shape(images)
-    if images.dtype == torch.uint8:
-        images = images / 255
+    images = images / 255 if images.dtype == torch.uint8 else images.float()
     mean = torch.tensor(MEAN, device=images.device)[:, None, None]
     std = torch.tensor(STD, device=images.device)[:, None, None]
     return (images - mean) / std

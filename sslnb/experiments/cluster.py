@@ -10,6 +10,7 @@ that is preempted, or that has used up its hours, is put back into the queue, an
 from its last saved state.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Array:
     """A job array of runs.
 
     hours: that a task may take before it is put back into the queue; gpus: of each run, 0
-    or 1; at_once: how many tasks may run side by side.
+    or 1; at_once: how many tasks may run side by side. ValueError where hours have no end.
     """
 
     runs: Sequence[Run]
@@ -59,6 +60,10 @@ class Array:
     at_once: int = 256
     results: Path = RUNS
     work: Path = WORK
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hours < math.inf:
+            raise ValueError(f"hours is {self.hours}; need a finite number above 0")
 
     @property
     def logs(self) -> Path:

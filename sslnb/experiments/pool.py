@@ -33,8 +33,10 @@ def perform_all(
     that ends: how many are left, and how long they will take. A run that fails does not
     stop the others. One whose process is killed goes on in a new process, TRIES times in
     all. One that another command makes is left to it. Stopped by Ctrl-C, or killed, all
-    go on where they were when this is called again.
+    go on where they were when this is called again. ValueError for no job at all.
     """
+    if jobs < 1:  # nothing would ever be done
+        raise ValueError(f"jobs is {jobs}; need 1 or more")
     left = {run.name: run for run in runs if not run.is_done(results)}
     say(f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(left)} are left")
     if not left:

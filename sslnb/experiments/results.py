@@ -207,7 +207,10 @@ def _bootstrap(table, labels, weights, scores, resamples):
 
 
 def read_results(folder: str | Path = FOLDER) -> Results:
-    """All results in a folder; FileNotFoundError where there are none."""
+    """All results in a folder.
+
+    FileNotFoundError where there are none, ValueError names a file that is damaged.
+    """
     folder = Path(folder)
     runs: dict[str, dict[int, Any]] = {}
     for path in sorted((folder / "runs").glob("[!.]*.json")):
@@ -226,5 +229,14 @@ def read_results(folder: str | Path = FOLDER) -> Results:
         raise FileNotFoundError(
             f"{folder / 'runs'} holds no results: make them with `sslnb experiments`"
         )
-    clips = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
+    path = folder / "clips.json"
+    try:
+        clips = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(clips, dict):
+            raise ValueError(f"it holds a {type(clips).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} does not say which clips were measured ({error!r:.200}): take it "
+            "from the repository again, or make it by sslnb.experiments.run.write_clips"
+        ) from error
     return Results(runs, clips)

@@ -103,10 +103,11 @@ def evaluate(
     default they are by source video where several clips share one, else by clip; those
     of negatives always are. progress: wraps blocks of clips, called as tqdm is.
     ValueError names the clip that cannot be scored, and says what would be right; so
-    it does where boxes are not (x0, y0, x1, y1).
+    it does where boxes are not (x0, y0, x1, y1). TypeError for boxes that are not in an
+    Annotation.
     """
     chosen = _protocol(protocol)
-    refuse_reversed({name: found.boxes for name, found in annotations.items()})
+    refuse_reversed(_boxes_in(annotations))
     names = _matched(maps, annotations, chosen)
     others = _checked(others or {}, names)
     table = _measured(maps, annotations, names, chosen, progress)
@@ -151,6 +152,16 @@ def evaluate(
         else None,
         **extra,
     )
+
+
+def _boxes_in(annotations):
+    for name, found in annotations.items():
+        if not isinstance(found, Annotation):
+            raise TypeError(
+                f"annotation of clip {name!r} is a {type(found).__name__}; need an "
+                "Annotation of its boxes, as read_annotations makes it"
+            )
+    return {name: found.boxes for name, found in annotations.items()}
 
 
 def _protocol(given):

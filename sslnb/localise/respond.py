@@ -14,6 +14,7 @@ own, for the listening test of `sslnb score --others`.
 """
 
 import os
+import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,7 +62,8 @@ def map_folder(
     Clips: those in `annotations` or in the list `listed`, else all. sound: what each
     image is played, "own", "silence", or "another", which is drawn (see other_sounds).
     The table `out`.missing.tsv lists the clips without a map, and why. `progress` is
-    called as tqdm is. Errors: see respond_to_clips and other_sounds.
+    called as tqdm is. OSError, before any map is computed, where `out` cannot be written;
+    other errors: see respond_to_clips and other_sounds.
     """
     out = Path(out)
     folder = open_folder(root, annotations, names=listed)
@@ -76,7 +78,11 @@ def map_folder(
         print("Each image is played silence")
     elif sound != "own":
         raise ValueError(f"sound is {sound!r}; need own, another or silence")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        raise OSError(f"{out} cannot be written: {error.strerror}") from error
     maps, damaged = respond_to_clips(
         model,
         folder.clips,

@@ -123,9 +123,11 @@ def served(
 ) -> Iterator[subprocess.Popen]:
     """A server of the widgets that answers, and nothing of it afterwards.
 
-    options: of Voilà. OSError where the port is taken, RuntimeError where the server
-    does not start.
+    options: of Voilà. ValueError where there is no such port, OSError where it is taken,
+    RuntimeError where the server does not start.
     """
+    if not 1 <= port <= 65_535:
+        raise ValueError(f"port is {port}; need 1 to 65535")
     with socket.socket() as free:  # else another server would answer for it
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

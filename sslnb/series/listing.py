@@ -15,15 +15,22 @@ NOTEBOOKS = ROOT / "notebooks"
 def notebooks(chosen: Sequence[str] = ()) -> list[Path]:
     """Paths of the series in order, appendices last, or of those chosen.
 
-    chosen: numbers (5, 05, A1) or names of files. ValueError where there is none.
+    chosen: numbers (5, 05, A1), names of files, or paths, which have a slash. ValueError
+    for what is none of the series.
     """
     every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     every += sorted(NOTEBOOKS.glob("appendix/A[0-9]_*.ipynb"))
     if not every:
         raise ValueError(f"no notebooks in {NOTEBOOKS}; run from a clone")
-    names = [n.zfill(2) if n.isdigit() else Path(n).stem for n in chosen]
-    for given, name in zip(chosen, names, strict=True):
-        if not any(path.stem == name or path.name[:2] == name for path in every):
+    for given in chosen:
+        if not any(_is_called(path, given) for path in every):
             known = ", ".join(path.stem for path in every)
-            raise ValueError(f"no notebook {given!r}; known are {known}")
-    return [p for p in every if not names or p.stem in names or p.name[:2] in names]
+            raise ValueError(f"no notebook {given!r} in {NOTEBOOKS}; known are {known}")
+    return [p for p in every if not chosen or any(_is_called(p, n) for n in chosen)]
+
+
+def _is_called(path: Path, given: str) -> bool:
+    if "/" in given:
+        return Path(given).resolve() == path.resolve()
+    name = given.zfill(2) if given.isdigit() else Path(given).stem
+    return name in (path.stem, path.name[:2])

@@ -262,7 +262,9 @@ def test_scenes_of_two_splits_do_not_leak():
 def test_leaks_take_any_collection_of_names_and_nothing_else():
     assert leaks(iter(TRAIN), {TRAIN[0]: "a clip", "d": "another"}).clips == (TRAIN[0],)
     assert leaks([], []) == leaks(TRAIN, ()) == Leaks((), ())
-    for train, test in (("list.txt", TRAIN), (TRAIN, "list.txt")):
+    paths = [Path("frames", f"{name}.jpg") for name in TRAIN]
+    assert leaks(paths, TRAIN) == leaks(TRAIN, paths) == leaks(TRAIN, TRAIN)
+    for train, test in (("list.txt", TRAIN), (TRAIN, Path("list.txt"))):
         for function in (leaks, refuse_leaks):
             with pytest.raises(ValueError, match=r"'list.txt' is no list of names"):
                 function(train, test)

@@ -196,7 +196,7 @@ def test_a_list_says_which_clips_and_in_which_order(tmp_path):
     names = [f"{CLIPS[2]}.jpg", "notthere000_000010.jpg", f"{CLIPS[0]}.mp4"]
     path = tmp_path / "list.txt"
     path.write_text("\n".join(names))
-    for wanted in (names, tuple(names), path, str(path)):
+    for wanted in (names, tuple(names), list(map(Path, names)), path, str(path)):
         folder = open_folder(tmp_path, names=wanted)
         assert [clip.name for clip in folder.clips] == [CLIPS[2], CLIPS[0]]
         assert folder.missing == {"notthere000_000010": "neither frame nor sound"}
@@ -363,6 +363,26 @@ def test_links_to_files_and_to_the_folder_are_followed(tmp_path):
             tmp_path / "farm" / "frames" / f"{clip}.jpg",
         )
     assert len(open_folder(tmp_path / "farm").clips) == 3
+
+
+def test_links_to_folders_within_are_followed(tmp_path):
+    """A data set that is spread over disks is put together by links."""
+    flickr_as_published(tmp_path)
+    found = open_folder(tmp_path)
+    for disk, folder in enumerate(sorted((tmp_path / "Data").iterdir())):
+        folder.rename(tmp_path / f"disk{disk}")
+        folder.symlink_to(tmp_path / f"disk{disk}", target_is_directory=True)
+    assert open_folder(tmp_path) == found and len(found.clips) == 3
+
+
+def test_a_folder_that_links_lead_to_again_is_read_once(tmp_path):
+    """By its own path, and a clip in it is no second one."""
+    flickr_as_published(tmp_path)
+    found = open_folder(tmp_path)
+    (tmp_path / "Data" / "!first").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "Data" / "broken").symlink_to(tmp_path / "gone")
+    (tmp_path / "Data" / "itself").symlink_to(tmp_path / "Data" / "itself")
+    assert open_folder(tmp_path) == found
 
 
 def test_a_circle_of_links_ends(tmp_path):

@@ -54,6 +54,7 @@ def write(tmp_path):
 def test_one_clip_has_one_name(text, name):
     assert clip_name(text) == name
     assert clip_name(name) == name  # of a name, it is the same name
+    assert clip_name(Path(text.strip())) == name
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,12 @@ def test_a_wave_without_samples_cannot_be_repeated():
         fit_length(torch.zeros(2, 0), 4)
 
 
+def test_an_array_is_no_wave():
+    """NumPy's repeat is another one: [0, 0, 0, 1, 1, …]."""
+    with pytest.raises(TypeError, match=r"waves are a ndarray; need a torch.Tensor"):
+        fit_length(np.arange(3), 8)
+
+
 # --- sound files ----------------------------------------------------------------
 
 
@@ -588,9 +594,17 @@ def test_a_picture_beyond_all_measure_is_named(tmp_path, monkeypatch):
         load_image(path, 8)
 
 
-def test_a_size_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="size is 0"):
-        load_image(save(tmp_path / "a.png", colours()), 0)
+@pytest.mark.parametrize(
+    "size, resample, message",
+    [
+        (0, "bilinear", "size is 0; need a whole number of pixels, 1 or more"),
+        (8.0, "bilinear", "size is 8.0; need a whole number of pixels"),
+        (8, "cubic", "resample is 'cubic'; known are .*bilinear.*bicubic"),
+    ],
+)
+def test_a_wrong_setting_is_not_said_of_the_file(size, resample, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        load_image(save(tmp_path / "a.png", colours()), size, resample)
 
 
 # --- normalisation ------------------------------------------------------------------
@@ -609,6 +623,14 @@ def test_normalising_is_torchvisions_and_can_be_undone():
 def test_bytes_are_normalised_as_shares_of_255():
     images = torch.from_numpy(colours()).permute(2, 0, 1)[None]
     assert torch.equal(normalise(images), normalise(images / 255))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_normalised_images_are_float32(dtype):
+    images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    found = normalise(images.to(dtype))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, normalise(images.to(dtype).float()))
 
 
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])

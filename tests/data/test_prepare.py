@@ -307,6 +307,19 @@ def test_a_matroska_whose_header_says_its_length_is_whole_too(tmp_path):
     assert np.array_equal(read_clip(path)[0], naive_centre(path))
 
 
+def test_videos_behind_links_are_found_and_circles_end(good, videos, tmp_path):
+    for folder in ("disk/deeper", "videos/here"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder, number in (("videos", 1), ("videos/here", 2), ("disk/deeper", 3)):
+        (tmp_path / folder / name(number)).write_bytes(good)
+    links = {"disk": "disk", "again": "videos/here", "circle": "videos", "no": "gone"}
+    for link, target in links.items():
+        (videos / link).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "disk" / "back").symlink_to(videos, target_is_directory=True)
+    report = prepare.prepare_videos(videos, tmp_path / "out", 1, progress=False)
+    assert (report.made, report.failures) == (3, ())
+
+
 def test_a_file_without_its_last_byte_is_truncated(good, tmp_path):
     (tmp_path / name(1)).write_bytes(good[:-1])
     assert broken(tmp_path / name(1)).reason == "truncated"

@@ -729,6 +729,8 @@ def test_a_disk_with_room_for_a_part_of_the_index_is_told(folder, tmp_path):
     [
         ({"size": 0}, "size is 0, seconds 0.02; both must be above 0"),
         ({"seconds": 0}, "size is 12, seconds 0; both"),
+        ({"seconds": float("inf")}, "seconds is inf; need a finite number above 0"),
+        ({"seconds": float("nan")}, "seconds is nan; need a finite number"),
         ({"workers": 0}, "workers is 0; need 1 or more"),
     ],
 )
@@ -737,6 +739,16 @@ def test_bad_arguments_are_refused(folder, tmp_path, given, match):
     with pytest.raises(ValueError, match=match):
         pack(folder, tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option, value", [("size", 7), ("seed", -1)])
+def test_scenes_that_cannot_be_are_no_damage_and_block_no_folder(
+    option, value, tmp_path
+):
+    with pytest.raises(ValueError, match=f"{option}.* {value}.*; need seed ≥ 0 and si"):
+        pack_scenes("train", 2, tmp_path / "out", **{"size": 8, option: value})
+    assert not (tmp_path / "out").exists()
+    pack_scenes("train", 2, tmp_path / "out", 8, SECONDS, workers=1, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def test_a_dry_run_prints_the_script_and_the_runs_and_starts_nothing(
     assert sorted(path.name for path in folder.iterdir()) == ["grid.toml"]
 
 
+def test_hours_without_end_are_refused(tiny, without_slurm, capsys):
+    options = ("--slurm", "gpu", "--hours", "inf", "--dry-run")
+    assert experiments(tiny.parent, "A", *options) == 1
+    assert "hours is inf; need a finite number above 0" in capsys.readouterr().err
+
+
 def test_one_run_is_no_array_and_needs_no_gpu(tiny, without_slurm, capsys):
     assert experiments(tiny.parent, "A", "--slurm", "cpu", "--dry-run") == 0
     told = capsys.readouterr().out

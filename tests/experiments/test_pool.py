@@ -84,6 +84,13 @@ def test_more_jobs_than_runs_start_no_more_processes(made, tmp_path):
     assert any("1 run is left, about 0 minutes at 2 side by side" in x for x in said)
 
 
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_job_at_all_is_refused(made, jobs):
+    """It would wait for ever."""
+    with pytest.raises(ValueError, match=f"jobs is {jobs}; need 1 or more"):
+        made("a", jobs=jobs)
+
+
 def test_a_failing_run_stops_no_other_and_is_named_in_one_line(made):
     failed, done, said = made("bad", "a", "b", "c")
     assert failed == {"bad-0": "ValueError: half is wrong"}

@@ -240,6 +240,10 @@ def test_a_folder_of_results_is_read_and_a_damaged_file_named(results, tmp_path)
     assert found.compare("test", {"A": {"A": 1}}, **FEW) == results.compare(
         "test", {"A": {"A": 1}}, **FEW
     )
+    for damaged in ('{"test": ', "[]"):
+        (tmp_path / "clips.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"clips\.json does not say which clips"):
+            read_results(tmp_path)
     (folder / "B-1.json").write_text('{"variant": ')
     with pytest.raises(ValueError, match=r"B-1\.json is no result.*delete it"):
         read_results(tmp_path)

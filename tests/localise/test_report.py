@@ -992,6 +992,13 @@ def sized(annotation):
     )
 
 
+def test_boxes_without_an_annotation_are_refused():
+    with pytest.raises(
+        TypeError, match="annotation of clip 'a' is a list; need an Annotation"
+    ):
+        evaluate({"a": np.eye(3)}, {"a": [(0, 0, 0.5, 0.5)]})
+
+
 def test_boxes_as_sizes_are_refused_and_not_scored():
     annotations = some_annotations(30)
     maps = some_maps(annotations, shape=(3, 3))

@@ -363,6 +363,15 @@ def test_folders_and_checkpoints_that_are_not_there_are_named(
     assert re.search("^error: .*gone: No such file or dir", capsys.readouterr().err)
 
 
+def test_a_place_that_cannot_be_written_to_is_named_before_any_map_is_computed(
+    clips, checkpoint, monkeypatch, capsys
+):
+    monkeypatch.setattr(respond, "respond_to_clips", lambda *a, **k: pytest.fail())
+    assert command(clips, checkpoint, "/proc/maps.npz") == 1  # not even by root
+    told = capsys.readouterr().err
+    assert told.startswith("error: /proc/maps.npz cannot be written: ")
+
+
 # --- the file ---------------------------------------------------------------
 
 

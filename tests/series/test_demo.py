@@ -34,6 +34,13 @@ def test_what_does_not_answer_a_question_is_left_out():
     assert "video_picker" not in {excerpt.widget for excerpt in demo.questions()}
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65_536])
+def test_a_port_that_cannot_be_is_refused(port):
+    with pytest.raises(ValueError, match=f"port is {port}; need 1 to 65535"):
+        with demo.served(port):
+            pass
+
+
 def test_a_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind((demo.ADDRESS, 0))

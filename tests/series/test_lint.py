@@ -262,3 +262,20 @@ def test_the_command_names_notebook_and_cell(tmp_path, monkeypatch, book, capsys
     assert main(["lint", str(folder / GOOD.name)]) == 1
     told = capsys.readouterr().out
     assert told == f"{GOOD.name}, cell 1: {BROKEN[write_a_wide_line]}\n"
+
+
+def test_the_command_reads_the_file_at_a_path_and_no_other(
+    tmp_path, monkeypatch, book, capsys
+):
+    series, elsewhere = tmp_path / "series", tmp_path / "elsewhere"
+    (series / "appendix").mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.setattr(listing, "NOTEBOOKS", series)
+    nbformat.write(book, series / "appendix" / GOOD.name)
+    write_a_wide_line(book)
+    nbformat.write(book, elsewhere / GOOD.name)
+    assert main(["lint", "A2", str(elsewhere / GOOD.name)]) == 1
+    told = capsys.readouterr().out
+    assert told == f"{GOOD.name}, cell 1: {BROKEN[write_a_wide_line]}\n"
+    assert main(["lint", f"{tmp_path}/nowhere/{GOOD.name}"]) == 1
+    assert f"nowhere/{GOOD.name}: No such file" in capsys.readouterr().err

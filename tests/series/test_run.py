@@ -76,8 +76,19 @@ def test_notebooks_are_chosen_by_number_or_name_in_order(folder):
 
 def test_an_unknown_notebook_is_named_with_those_known(folder):
     write(folder, "01_a")
-    with pytest.raises(ValueError, match="'09'; known are 01_a"):
+    with pytest.raises(ValueError, match=r"'09' in .*; known are 01_a"):
         listing.notebooks(["09"])
+
+
+def test_a_path_is_of_that_file_alone(folder, monkeypatch):
+    path = write(folder, "01_a")
+    monkeypatch.chdir(folder)
+    assert listing.notebooks([str(path), "./01_a.ipynb"]) == [path]
+    other = folder.parent / "01_a.ipynb"  # of the same name
+    other.write_bytes(path.read_bytes())
+    for given in (str(other), "nowhere/01_a.ipynb"):
+        with pytest.raises(ValueError, match=f"no notebook '{given}' in {folder}; "):
+            listing.notebooks([given])
 
 
 def test_an_empty_folder_says_where_it_looked(folder):

@@ -2,6 +2,7 @@
 
 annotations  ground-truth boxes, as their authors publish them
 lists        lists of clips, and the names in them
+walk         folders of any depth, with what links lead to
 layouts      folders of clips, as each codebase keeps them
 prepare      a folder of videos to a folder of clips
 download     where lists and annotations are published

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sslnb.data.field.annotations import Annotation, read_annotations, shortened
 from sslnb.data.field.lists import clip_name, read_labels, read_list
+from sslnb.data.field.walk import walk
 
 # Where a clip has several files, the first of these suffixes wins
 FRAMES = (".jpg", ".jpeg", ".png")
@@ -176,10 +177,10 @@ def open_folder(root: str | Path, annotations=None, classes=None, names=None) ->
     """The clips of a folder in any of LAYOUTS, as a Folder.
 
     annotations: `vggss.json` or a folder of XML, instead of those beside the clips.
-    classes: `vggsound.csv`. names: the wanted clips, as a list file or as names, in any
-    spelling and in this order. Without names, the annotated clips are wanted, or all in
-    alphabetical order where nothing is annotated. A wanted clip that lacks a file is in
-    `missing`. Annotations and classes may also be given as dictionaries.
+    classes: `vggsound.csv`. names: the wanted clips, as a list file, or as names or paths
+    in any spelling and in this order. Without names, the annotated clips are wanted, or
+    all in alphabetical order where nothing is annotated. A wanted clip that lacks a file
+    is in `missing`. Annotations and classes may also be given as dictionaries.
 
     OSError where there is no such folder, ValueError where it has no known layout, holds
     none of the wanted clips, or has two files for one clip.
@@ -273,18 +274,25 @@ def _index(root, layout):
 def _scan(folder, layout, suffixes, found):
     """Add the files of a folder to {clip: path}; directories are read, files are not."""
     frame = layout.frame if suffixes is FRAMES else None
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
-            if entry.name.startswith("."):  # hidden: macOS's copies, half-written files
-                continue
-            if suffix in suffixes:
-                _add(found, _named(entry.name, folder), entry.path, suffixes)
-            elif frame and suffix == (".mp4" if layout.nested else ""):
-                path = os.path.join(entry.path, frame)
-                _add(found, _named(entry.name, folder), path, suffixes)
-            elif layout.nested and entry.is_dir(follow_symlinks=False):
-                _scan(entry.path, layout, suffixes, found)
+    of_frames = ".mp4" if layout.nested else ""
+
+    def suffix_of(entry):
+        if entry.name.startswith("."):  # hidden: macOS's copies, half-written files
+            return None
+        return os.path.splitext(entry.name)[1].lower()
+
+    def is_other(entry):
+        suffix = suffix_of(entry)
+        known = suffix is None or suffix in suffixes or (frame and suffix == of_frames)
+        return not known
+
+    for entry in walk(folder, is_other if layout.nested else lambda entry: False):
+        suffix = suffix_of(entry)
+        if suffix in suffixes:
+            _add(found, _named(entry.name, entry.path), entry.path, suffixes)
+        elif frame and suffix == of_frames:
+            path = os.path.join(entry.path, frame)
+            _add(found, _named(entry.name, entry.path), path, suffixes)
 
 
 def _add(found, name, path, suffixes):

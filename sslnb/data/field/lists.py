@@ -10,6 +10,7 @@ Lists spell one clip in several ways; `clip_name` maps them all to one. Labels c
 """
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -98,13 +99,14 @@ def check_size(path: str | Path) -> None:
         )
 
 
-def clip_name(text: str) -> str:
+def clip_name(text: str | os.PathLike[str]) -> str:
     """The name of a clip, from any spelling that the field's lists and files use.
 
     A path gives the file's name without its suffixes (`a/b/clip.mp4.mp3` is `clip`);
     anything else is a name already. `<id>_30000_40000`, in milliseconds, is
     `<id>_000030`. ValueError for what cannot be the name of a clip.
     """
+    text = os.fspath(text)
     name = text.strip()
     if not name or UNNAMED.search(name) or not is_printable(name):
         raise ValueError(f"{text[:60]!r} is not the name of a clip")

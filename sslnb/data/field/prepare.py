@@ -35,6 +35,7 @@ import soundfile
 from tqdm import tqdm
 
 from sslnb.data.decode import RATE, ClipError, read_clip
+from sslnb.data.field.walk import walk
 from sslnb.files import atomic_write, locked
 
 SUFFIXES = (".mp4", ".webm", ".mkv")
@@ -186,11 +187,8 @@ def _listed(videos):
     """Files of which clips can be made, and the Failures: those of which they cannot."""
     if not videos.is_dir():
         raise NotADirectoryError(f"{videos} is no folder; need one of videos")
-    found = sorted(
-        path
-        for path in videos.rglob("*")
-        if not path.is_dir() and path.suffix.lower() in OTHERS.union(SUFFIXES)
-    )
+    paths = (Path(entry.path) for entry in walk(videos))
+    found = sorted(p for p in paths if p.suffix.lower() in OTHERS.union(SUFFIXES))
     if not found:
         raise ValueError(f"no {', '.join(SUFFIXES)} in {videos}")
     counts = Counter(path.stem for path in found if path.suffix.lower() in SUFFIXES)

@@ -17,6 +17,7 @@ of each. packing.py makes it; arrays.py reads it.
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,8 @@ def pack_scenes(
     The same clips as data.load_scenes gives, masks included, but of any number; count
     None is all of `wild`. Errors: see packing.pack and soundstamps.compose.
     """
+    if seed < 0 or size < 8:  # else packing would take it for damage of the first scene
+        raise ValueError(f"seed is {seed}, size {size}; need seed ≥ 0 and size ≥ 8")
     end = soundstamps.length(split)
     count = end if count is None else count
     if count is None or count < 1 or count > (end or count):
@@ -184,6 +187,8 @@ def _job(read, items, names, source, truth, size, seconds) -> packing.Job:
     audio = AudioConfig(seconds=seconds)
     if not items:
         raise ValueError(f"{source}: no clips to pack")
+    if not math.isfinite(seconds):
+        raise ValueError(f"seconds is {seconds}; need a finite number above 0")
     if size < 1 or audio.samples < 1:
         raise ValueError(f"size is {size}, seconds {seconds}; both must be above 0")
     digest = hashlib.sha256(json.dumps([names, truth]).encode()).hexdigest()[:16]
