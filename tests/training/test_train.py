@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -75,6 +76,9 @@ def fresh():
         ("preset", "desktop", "laptop or paper"),
         ("model", "G", "one of A, B, C, D, E, F"),
         ("epochs", 0, "1 or more"),
+        ("epochs", np.int64(2), "int"),  # JSON could not save it
+        ("seed", np.int64(1), "int"),
+        ("blocks", (np.int64(1),), "list of int"),
         ("batch", 1, "unpaired"),
         ("form", "letter", "release or paper"),
         ("precision", "fp8", "bf16 or fp32"),
@@ -103,6 +107,15 @@ def test_rate_rises_to_its_peak_and_falls_to_nothing():
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] < 1e-5 * TINY.learning_rate
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_without_warmup_the_rate_falls_from_its_peak_at_once(steps):
+    """A half cosine over all steps, of which there may be one alone."""
+    config = replace(TINY, warmup=0.0)
+    rates = [learning_rate_at(config, step, steps) for step in range(steps)]
+    cosine = 1 + np.cos(np.pi * np.arange(steps) / steps)
+    assert rates == pytest.approx(config.learning_rate * cosine / 2)
 
 
 def test_curriculum_rises_to_full_strength_and_zero_means_none():
