@@ -35,7 +35,9 @@ else:
     Settings = TypedDict(
         "Settings",
         {
-            field.name: Annotated[field.type, Parameter(help=_help(field))]
+            field.name: Annotated[
+                field.type, Parameter(help=_help(field), consume_multiple=True)
+            ]
             for field in fields(TrainConfig)
         },
         total=False,
