@@ -678,18 +678,40 @@ def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, c
     scored = [*arguments, "--benchmark", str(tmp_path / "bench.json")]
     scored[scored.index(str(out))] = str(tmp_path / "leaking")
     assert main(scored) == 1
-    assert "3 of the 3 test clips are in the training list" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 of the 3 test clips are in the training list" in said
+    assert "--allow-leaks" in said
     assert main([*scored, "--allow-leaks"]) == 0
+
+
+def test_without_progress_packing_draws_no_bar_either(videos, tmp_path, capsys):
+    root, _ = videos
+    options = ["train", "--data", "vggsound", "--root", str(root), "--no-progress"]
+    small = ["--val-clips", "4", "--epochs", "1", "--batch", "3"]
+    assert main([*options, *small, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_benchmark_without_boxes_is_refused_before_anything_is_packed(
+    videos, tmp_path, capsys
+):
+    root, names = videos
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    options = ["train", "--data", "vggsound", "--root", str(root), "--val-clips", "4"]
+    benchmark = ["--benchmark", str(tmp_path / "list.txt")]
+    assert main([*options, *benchmark, "--out", str(tmp_path / "out")]) == 1
+    assert "list.txt" in capsys.readouterr().err
+    assert not (root / "packed").exists()
 
 
 def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos):
     root, _ = videos
     load = partial(load_training, data="vggsound", root=root)
-    for asked in (400, 10, 9, 0):
+    for asked in (400, 10, 9, 1, 0):
         with pytest.raises(
             ValueError,
             match=rf"has 10 clips; {asked} of them cannot be "
-            r"held out.*--val-clips \(val_scenes .*to 1 … 8",
+            r"held out.*--val-clips \(val_scenes .*to 2 … 8",
         ) as error:
             load(val_clips=asked)
     value = int(re.search(r"for instance (\d+)$", str(error.value))[1])
