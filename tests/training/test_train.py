@@ -720,6 +720,29 @@ def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos)
     training.check_clips(clips, val, (), False)
 
 
+def test_one_clip_without_boxes_cannot_validate(clips, val, tmp_path):
+    alone = replace(val.part(slice(1)), boxes=[None])
+    with pytest.raises(ValueError, match=r"1 clip\(s\) to validate on.* two or more"):
+        next(train(TINY, clips, alone, tmp_path))
+    boxed = val.part(slice(1))
+    assert "val_AUC" in next(train(TINY, clips, boxed, tmp_path))
+
+
+@pytest.mark.parametrize("boxed, what", [(True, "maps"), (False, "losses")])
+def test_a_model_that_diverged_by_its_validation_is_not_kept(
+    boxed, what, clips, val, tmp_path
+):
+    """One step: its own loss is still finite."""
+    config = replace(TINY, batch=16, warmup=0.0, ema_decay=0.0, learning_rate=1e9)
+    val = val if boxed else replace(val, boxes=[None] * len(val))
+    with pytest.raises(
+        FloatingPointError,
+        match=rf"diverged: its {what} on val .*epoch 1;.*lower --learning-rate",
+    ):
+        next(train(config, clips, val, tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_test_must_not_choose_the_model(clips, val, tmp_path):
     with pytest.raises(ValueError, match="6 clips of val are in the benchmark"):
         next(train(TINY, clips, val, tmp_path, benchmark=val.names))
