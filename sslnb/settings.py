@@ -9,7 +9,6 @@ ValueError: hop is '400'; need int
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from numbers import Integral
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,8 +21,9 @@ def check(
     """ValueError where a field of a dataclass is not of its type, or not in its range.
 
     ranges: {field: (smallest, largest)}, of numbers and of the numbers in a tuple. A
-    float must be finite, and may be an int; a bool is no int. names: of a field those
-    that are known, in place of its annotation.
+    float must be finite, and may be an int; a bool is no int, nor is an integer of
+    NumPy's, which JSON cannot hold. names: of a field those that are known, in place of
+    its annotation.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
@@ -56,7 +56,7 @@ def fits(value: Any, kind: Any) -> bool:
         return False
     if kind is float:
         return isinstance(value, (float, int)) and -1e300 <= value <= 1e300
-    return isinstance(value, Integral if kind is int else kind)
+    return isinstance(value, kind)
 
 
 def _words(kind):

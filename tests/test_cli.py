@@ -156,6 +156,11 @@ def test_choices_are_those_of_the_code():
         (["run", "--store", "-p", "seed", "1"], "leave out --parameter"),
         (["bench", "all", "--rounds", "1"], "say which benchmark"),
         (["train", "--out", "x", "--data", "packed"], "--root must say where it lies"),
+        (["train", "--out", "x", "--scenes", "4.6"], 'convert "4.6" into int'),
+        (["train", "--out", "x", "--epochs", "1.6"], 'convert "1.6" into int'),
+        (["train", "--out", "x", "--blocks", "1", "1.2"], 'convert "1.2" into int'),
+        (["scenes", "--out", "x", "--count", "2.4"], 'convert "2.4" into int'),
+        (["pack", "x", "--out", "y", "--workers", "1.5"], 'convert "1.5" into int'),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(arguments, said, capsys):
@@ -443,10 +448,14 @@ def test_settings_that_are_given_reach_the_configuration(monkeypatch, tmp_path):
             "--crop",
             "0.2",
             "0.9",
+            "--blocks",
+            "1",
+            "2",
+            "--epochs",
+            "3.0",
         ]
     )
-    assert seen == [
-        TrainConfig.from_preset("paper", batch=8, cosine_decay=True, crop=(0.2, 0.9))
-    ]
+    changed = {"batch": 8, "epochs": 3, "cosine_decay": True, "blocks": (1, 2)}
+    assert seen == [TrainConfig.from_preset("paper", crop=(0.2, 0.9), **changed)]
     main(["train", "--out", str(tmp_path)])
     assert seen[1] == TrainConfig()

@@ -17,8 +17,11 @@ torch.
 import inspect
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CoercionError, CycloptsError, Parameter
 
 from sslnb.cli import data, experiments, export, localise, retrieve, series, training
 from sslnb.cli.errors import in_one_line, say
@@ -32,12 +35,31 @@ def unwrapped(text: str) -> str:
     return re.sub(r"(?<=\S)\n(?: {8})?(?=\S)", " ", inspect.cleandoc(text))
 
 
+def refuse_fractions(_app, _commands, arguments) -> None:
+    """CoercionError for a fraction where an integer is wanted: cyclopts would round it."""
+    for argument in arguments:
+        if int not in _types(argument.hint):
+            continue
+        for token in argument.tokens:
+            with suppress(ValueError):  # no number: cyclopts says so
+                if not float(token.value).is_integer():
+                    raise CoercionError(argument=argument, token=token, target_type=int)
+
+
+def _types(hint: Any) -> Iterator[Any]:
+    """A type and all in it: of tuple[int, ...] | None, int too."""
+    yield hint
+    for part in get_args(hint):
+        yield from _types(part)
+
+
 app = App(
     name="sslnb",
     help="Self-supervised sound localisation: the notebooks, and their work at scale. "
     "`sslnb COMMAND --help` has the options of a command.",
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=()),
+    config=refuse_fractions,
     suppress_keyboard_interrupt=False,
 )
 for stage in (series, data, training, localise, retrieve, experiments, export):

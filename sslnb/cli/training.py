@@ -35,7 +35,9 @@ else:
     Settings = TypedDict(
         "Settings",
         {
-            field.name: Annotated[field.type, Parameter(help=_help(field))]
+            field.name: Annotated[
+                field.type, Parameter(help=_help(field), consume_multiple=True)
+            ]
             for field in fields(TrainConfig)
         },
         total=False,
@@ -89,6 +91,11 @@ def train(
         raise CycloptsError(msg=str(error)) from error
     if data != "soundstamps" and root is None:
         raise CycloptsError(msg=f"--data {data}: --root must say where it lies")
+    if data != "soundstamps" and scenes:
+        raise CycloptsError(
+            msg=f"--scenes is of no use to --data {data}, which trains on all its clips: "
+            "leave it out, or take --data soundstamps"
+        )
     need(root, listed, start, benchmark)
     if not resume and not (out / LOCK).exists():  # again once it is locked
         refuse_another_run(out)
@@ -140,12 +147,9 @@ def _train(
 
     first = parallel.is_main()
     steps = bar(progress and first, unit="step", leave=False)
-    clips, val = load_training(
-        config.preset,
-        **data,
-        progress=bar(progress and first, unit="scene", leave=False),
-    )
-    tested = read_annotations(benchmark) if benchmark else {}
+    tested = read_annotations(benchmark) if benchmark else {}  # before hours of packing
+    scenes = bar(first, unit="scene", leave=False) if progress else None
+    clips, val = load_training(config.preset, **data, progress=scenes)
     if first and not tested and data["data"] != "soundstamps":
         print(
             "Not checked for leaks: give --benchmark, the annotations of what the "

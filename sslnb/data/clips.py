@@ -222,7 +222,7 @@ def refuse_leaks(
             f"{len(found.clips):,} of the {len(names):,} test clips are in the training "
             f"list, {', '.join(found.clips[:3])} among them: scores on them would say "
             "nothing. Train on a list without them, or go on deliberately with "
-            "allow=True and say so beside the scores"
+            "allow=True (--allow-leaks) and say so beside the scores"
         )
     return found
 

@@ -215,14 +215,20 @@ def failure(notebook: str | Path) -> str:
     return "after its last cell"
 
 
-def series_parameters(source: Path, out: Path) -> dict:
-    """What a run changes in a notebook: 05 trains in full, later ones take its model."""
+def series_parameters(source: Path, out: Path, given: dict[str, Any]) -> dict:
+    """What a run changes in a notebook: 05 trains in full, later ones take its model.
+
+    given: parameters of the user's, whose preset and regime say what a full training is.
+    ValueError where one of these is not known.
+    """
     checkpoint = str(out / "checkpoint")
     if source.name.startswith("05"):
+        chosen = parameters_of(source) | given
+        config = TrainConfig.from_preset(chosen["preset"], regime=chosen["regime"])
         return {
-            "scenes": REGIMES["scenes"]["clips"],
+            "scenes": REGIMES[config.regime]["clips"],
             "val_scenes": VAL_CLIPS,
-            "epochs": TrainConfig.epochs,
+            "epochs": config.epochs,
             "start": "",  # random weights: as the model that ships was trained
             "out": checkpoint,
         }
@@ -243,7 +249,7 @@ def run_series(
     out, given = Path(out).resolve(), parameters or {}
     planned = []
     for source in notebooks(chosen):
-        changed = series_parameters(source, out) | given
+        changed = series_parameters(source, out, given) | given
         planned.append((source, fit_parameters(source, changed)))
     out.mkdir(parents=True, exist_ok=True)
     done: list[Done] = []

@@ -107,9 +107,11 @@ def load_state(
 
     Where saving it was cut short, the model and the metrics are written now.
     FileNotFoundError where there is none; ValueError where it is damaged, of another
-    configuration than `config`, or of clips with another fingerprint than `clips` says.
+    configuration than `config`, of clips with another fingerprint than `clips` says, or
+    began with weights of another name than `state`, where that was given some.
     """
     path, saved, tensors = _read(folder)
+    _check_same_start(path, saved.get("start", ""), state.start)
     _check_same_config(path, saved["config"], json.loads(json.dumps(asdict(config))))
     _check_same_clips(path, saved.get("data"), clips)
     with _undamaged(path):
@@ -200,6 +202,14 @@ def _check_same_config(path, before, now):
                 f"{path} was trained with {name} = {before.get(name)!r}, not "
                 f"{now[name]!r}: resume with the same configuration or start anew"
             )
+
+
+def _check_same_start(path, before, now):
+    if now and now != before:
+        raise ValueError(
+            f"{path} began with {before or 'random weights'}, not {now}: resume without "
+            "--start (start = '' in notebook 05), or train anew in another folder"
+        )
 
 
 def _check_same_clips(path, before, now):

@@ -68,12 +68,13 @@ def train(
     Under torchrun each process calls this with the same arguments; all yield, and
     only the first writes.
 
-    Raises ValueError where clips are fewer than two, where val is not of the split
-    `val`, where clips leak, where a run is resumed with another configuration or other
-    clips, where `start` is of another size, or where several processes should be
-    compiled; FileNotFoundError where `start` is missing; FileExistsError where `folder`
-    holds a run and resume is False; BlockingIOError where a run is at work in it;
-    FloatingPointError names the step and the clips at which the loss is not finite,
+    Raises ValueError where clips are fewer than two, or those of val without boxes, where
+    val is not of the split `val`, where clips leak, where a run is resumed with another
+    configuration, other clips or another start, where `start` is of another size, or
+    where several processes should be compiled; FileNotFoundError where `start` is missing;
+    FileExistsError where `folder` holds a run and resume is False; BlockingIOError where
+    a run is at work in it; FloatingPointError names the step and the clips at which the
+    loss is not finite, or the epoch whose validation finds that the model has diverged;
     RuntimeError those at which a step failed, OSError a file that cannot be written.
     """
     check_clips(clips, val, benchmark, allow_leaks)
@@ -197,9 +198,14 @@ def embed_sounds(model: SoundLocaliser, feed: Feed, block: int = 128) -> Tensor:
 
 @torch.no_grad()
 def validate(model: SoundLocaliser, val: Clips, config: TrainConfig) -> dict:
-    """Scores of a model on val: of its maps where boxes are known, else the loss."""
+    """Scores of a model on val: of its maps where boxes are known, else the loss.
+
+    FloatingPointError where these are not finite: the model has diverged.
+    """
     if all(boxes is not None for boxes in val.boxes):
-        return localise.score(localise.respond_to(model, val), val)
+        maps = localise.respond_to(model, val)
+        _refuse_diverged("maps", maps)
+        return localise.score(maps, val)
     feed = Feed(val, model.config.audio, next(model.parameters()).device)
     model.eval()
     batches = torch.arange(len(val)).split(config.batch)
@@ -208,4 +214,13 @@ def validate(model: SoundLocaliser, val: Clips, config: TrainConfig) -> dict:
         for _, images, spectrograms, _ in feed.batches(batches)
         if len(images) > 1
     ]
-    return {"loss": torch.stack(losses).mean().item()}
+    loss = torch.stack(losses).mean()
+    _refuse_diverged("losses", loss)
+    return {"loss": loss.item()}
+
+
+def _refuse_diverged(what: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise FloatingPointError(
+            f"the model has diverged: its {what} on val are not finite"
+        )

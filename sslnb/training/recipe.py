@@ -190,8 +190,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def learning_rate_at(config: TrainConfig, step: int, steps: int) -> float:
     """Rises linearly, then falls as a cosine to zero (one cycle), or stays."""
-    rise = max(config.warmup * steps, 1)
-    if step < rise and config.warmup:
+    rise = max(config.warmup * steps, 1) if config.warmup else 0
+    if step < rise:
         return config.learning_rate * (step + 1) / (rise + 1)
     if not config.cosine_decay:
         return config.learning_rate

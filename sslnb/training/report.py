@@ -71,7 +71,10 @@ class EpochReport:
         if found is None:
             return
         clips = ", ".join(self.feed.names[i] for i in self.index) or "none yet"
+        right = "fix the cause, then resume"
+        if found is FloatingPointError:
+            right = "lower --learning-rate (rate in notebook 05), and train anew"
         raise found(
             f"{error}; at step {self.step}, epoch {self.epoch + 1}; clips {clips}; "
-            f"{self.config}. The last complete state is intact: fix the cause, then resume"
+            f"{self.config}. The last complete state is intact: {right}"
         ) from error

@@ -12,6 +12,7 @@ from itertools import cycle
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslnb import augment
@@ -76,7 +77,16 @@ def local(draw, batch: int):
 
 
 def random_crop(images: Tensor, size: int, generator, batch: int) -> Tensor:
-    """A random crop of size × size pixels of each of images (b, 3, S, S)."""
+    """A random crop of size × size pixels of each of images (b, 3, S, S).
+
+    The paper's 224² of 256² show 77 % of an image. Images whose sides are larger than
+    that asks for by more than a third are first resized, so that their crops do too.
+    """
+    larger = round(size * 256 / 224)
+    if images.shape[-1] > larger * 4 / 3:
+        images = F.interpolate(
+            images.float(), (larger, larger), mode="bilinear", antialias=True
+        )
     corners = augment.draw_crops(batch, images.shape[-1], size, generator)
     return augment.crop(images, local(corners, batch), size)
 

@@ -191,16 +191,39 @@ def test_kernels_inherit_no_habits_and_the_shell_keeps_its_own(monkeypatch):
 
 
 def test_the_model_of_05_is_handed_on(tmp_path):
-    given = [run.series_parameters(path, tmp_path) for path in listing.notebooks()]
+    given = [run.series_parameters(path, tmp_path, {}) for path in listing.notebooks()]
     names = [path.name[:2] for path in listing.notebooks()]
     given = dict(zip(names, given))
     assert given["05"]["out"] == str(tmp_path / "checkpoint")
     for number in ("06", "07"):
         assert given[number] == {"checkpoint": given["05"]["out"]}
     later = write(tmp_path, "A2_x", parameters("checkpoint = ''"))
-    assert run.series_parameters(later, tmp_path) == given["06"]
+    assert run.series_parameters(later, tmp_path, {}) == given["06"]
     for path in listing.notebooks():
         run.fit_parameters(path, given[path.name[:2]])  # it knows what it is given
+
+
+@pytest.mark.parametrize(
+    "given, scenes, epochs",
+    [
+        ({}, 8_000, 12),
+        ({"regime": "clips"}, 500, 40),
+        ({"preset": "paper"}, 8_000, 80),
+        ({"preset": "paper", "regime": "clips"}, 500, 80),
+    ],
+)
+def test_a_full_training_is_that_of_the_regime_and_preset(
+    given, scenes, epochs, tmp_path
+):
+    (source,) = listing.notebooks(["05"])
+    found = run.series_parameters(source, tmp_path, given)
+    assert (found["scenes"], found["epochs"]) == (scenes, epochs)
+
+
+def test_a_regime_that_is_not_known_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="regime is 'clip'; need scenes or clips"):
+        run.run_series(tmp_path / "out", ["05"], {"regime": "clip"})
+    assert not (tmp_path / "out").exists()
 
 
 # --- runs -------------------------------------------------------------------

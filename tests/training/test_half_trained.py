@@ -95,6 +95,16 @@ def test_a_started_run_resumes_to_the_same_weights_without_its_start(few, tmp_pa
     assert card(tmp_path / "stopped")["start"] == "start"
 
 
+def test_a_run_is_not_resumed_with_another_start(few, tmp_path):
+    """The state's weights would replace it without a word."""
+    next(train(TINY, *few, tmp_path / "run"))
+    with pytest.raises(ValueError, match="began with random weights, not half: resume"):
+        next(train(TINY, *few, tmp_path / "run", resume=True, start=HALF))
+    next(train(TINY, *few, tmp_path / "started", start=HALF))
+    (last,) = train(TINY, *few, tmp_path / "started", resume=True, start=HALF)
+    assert last["epoch"] == 2
+
+
 def test_a_start_of_another_size_is_refused_with_what_differs(few, tmp_path):
     deep = replace(TINY, blocks=(2, 2, 2, 2))
     with pytest.raises(ValueError, match=r"half has blocks = \(1, 1, 1, 1\), and"):

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -75,6 +76,9 @@ def fresh():
         ("preset", "desktop", "laptop or paper"),
         ("model", "G", "one of A, B, C, D, E, F"),
         ("epochs", 0, "1 or more"),
+        ("epochs", np.int64(2), "int"),  # JSON could not save it
+        ("seed", np.int64(1), "int"),
+        ("blocks", (np.int64(1),), "list of int"),
         ("batch", 1, "unpaired"),
         ("form", "letter", "release or paper"),
         ("precision", "fp8", "bf16 or fp32"),
@@ -103,6 +107,15 @@ def test_rate_rises_to_its_peak_and_falls_to_nothing():
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] < 1e-5 * TINY.learning_rate
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_without_warmup_the_rate_falls_from_its_peak_at_once(steps):
+    """A half cosine over all steps, of which there may be one alone."""
+    config = replace(TINY, warmup=0.0)
+    rates = [learning_rate_at(config, step, steps) for step in range(steps)]
+    cosine = 1 + np.cos(np.pi * np.arange(steps) / steps)
+    assert rates == pytest.approx(config.learning_rate * cosine / 2)
 
 
 def test_curriculum_rises_to_full_strength_and_zero_means_none():
@@ -665,24 +678,69 @@ def test_a_folder_of_clips_is_packed_once_and_chosen_by_loss(videos, tmp_path, c
     scored = [*arguments, "--benchmark", str(tmp_path / "bench.json")]
     scored[scored.index(str(out))] = str(tmp_path / "leaking")
     assert main(scored) == 1
-    assert "3 of the 3 test clips are in the training list" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 of the 3 test clips are in the training list" in said
+    assert "--allow-leaks" in said
     assert main([*scored, "--allow-leaks"]) == 0
+
+
+def test_without_progress_packing_draws_no_bar_either(videos, tmp_path, capsys):
+    root, _ = videos
+    options = ["train", "--data", "vggsound", "--root", str(root), "--no-progress"]
+    small = ["--val-clips", "4", "--epochs", "1", "--batch", "3"]
+    assert main([*options, *small, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_benchmark_without_boxes_is_refused_before_anything_is_packed(
+    videos, tmp_path, capsys
+):
+    root, names = videos
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    options = ["train", "--data", "vggsound", "--root", str(root), "--val-clips", "4"]
+    benchmark = ["--benchmark", str(tmp_path / "list.txt")]
+    assert main([*options, *benchmark, "--out", str(tmp_path / "out")]) == 1
+    assert "list.txt" in capsys.readouterr().err
+    assert not (root / "packed").exists()
 
 
 def test_too_few_clips_to_hold_out_name_the_option_and_a_value_that_does(videos):
     root, _ = videos
     load = partial(load_training, data="vggsound", root=root)
-    for asked in (400, 10, 9, 0):
+    for asked in (400, 10, 9, 1, 0):
         with pytest.raises(
             ValueError,
             match=rf"has 10 clips; {asked} of them cannot be "
-            r"held out.*--val-clips \(val_scenes .*to 1 … 8",
+            r"held out.*--val-clips \(val_scenes .*to 2 … 8",
         ) as error:
             load(val_clips=asked)
     value = int(re.search(r"for instance (\d+)$", str(error.value))[1])
     clips, val = load(val_clips=value)
     assert (len(clips), len(val)) == (10 - value, value)
     training.check_clips(clips, val, (), False)
+
+
+def test_one_clip_without_boxes_cannot_validate(clips, val, tmp_path):
+    alone = replace(val.part(slice(1)), boxes=[None])
+    with pytest.raises(ValueError, match=r"1 clip\(s\) to validate on.* two or more"):
+        next(train(TINY, clips, alone, tmp_path))
+    boxed = val.part(slice(1))
+    assert "val_AUC" in next(train(TINY, clips, boxed, tmp_path))
+
+
+@pytest.mark.parametrize("boxed, what", [(True, "maps"), (False, "losses")])
+def test_a_model_that_diverged_by_its_validation_is_not_kept(
+    boxed, what, clips, val, tmp_path
+):
+    """One step: its own loss is still finite."""
+    config = replace(TINY, batch=16, warmup=0.0, ema_decay=0.0, learning_rate=1e9)
+    val = val if boxed else replace(val, boxes=[None] * len(val))
+    with pytest.raises(
+        FloatingPointError,
+        match=rf"diverged: its {what} on val .*epoch 1;.*lower --learning-rate",
+    ):
+        next(train(config, clips, val, tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_test_must_not_choose_the_model(clips, val, tmp_path):
