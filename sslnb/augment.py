@@ -78,7 +78,8 @@ class Appearance:
 def apply_appearance(images: Tensor, draw: dict[str, Tensor]) -> Tensor:
     """T_app of images (B, 3, H, W) in [0, 1], each by its own draw; in [0, 1] again.
 
-    They come back as float32. The order is brightness, contrast, saturation, hue, greyscale, blur.
+    They come back as float32. The order is brightness, contrast, saturation, hue,
+    greyscale, blur.
     """
     if not images.is_floating_point():
         raise ValueError(

@@ -136,8 +136,9 @@ def video(
 ):
     """A heatmap over a video: where the model hears each frame's sound.
 
-    The sound is kept. Beside OUT stands a poster, of its name with .png, which is
-    overwritten, too: the frame whose map points most clearly. Colours mean the same cosine all through the video.
+    The sound is kept. Beside OUT lies a poster, the frame whose map points most clearly:
+    its name ends in .png, and what has that name is overwritten. Colours mean the same
+    cosine all through the video.
 
     Args:
         video: with sound, of any format that FFmpeg reads
