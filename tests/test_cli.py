@@ -114,7 +114,7 @@ def test_help_names_threads_and_the_poster(capsys):
     assert "threads in parallel" in capsys.readouterr().out
     main(["video", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "a poster, of its name with .png, which is overwritten" in told
+    assert "its name ends in .png, and what has that name is overwritten" in told
 
 
 def test_choices_are_those_of_the_code():

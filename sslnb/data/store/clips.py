@@ -112,8 +112,8 @@ def open_store(folder: str | Path) -> Clips:
     are not known. photos and recordings are None but in stores of scenes, and in those
     too that were packed before stores kept them. Writing to a tensor changes a copy in
     memory, never the store. Whoever cuts a store's files short while they are open ends
-    the process, as with every memory map. Checksums of rows are not computed: see verify. Errors: see
-    arrays.open_arrays.
+    the process, as with every memory map. Checksums of rows are not computed: see verify.
+    Errors: see arrays.open_arrays.
     """
     records, arrays = open_arrays(folder)
     items = items_of(records)
