@@ -9,6 +9,7 @@ for one's address, or connects to it, fails, also where the code forgives the er
 """
 
 import os
+import signal
 import sys
 
 import pytest
@@ -60,6 +61,8 @@ def pytest_collectstart(collector):
 def pytest_configure(config):
     """nbval's kernels are those that stored the outputs: same paths, threads, no GPU."""
     sys.addaudithook(stay_here)
+    # In the background of a script Ctrl-C is ignored, also by all that is started there
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("nbval", False):
         from sslnb.series.run import kernel_environment
 

@@ -295,9 +295,6 @@ def test_ctrl_c_is_130_and_says_what_is_kept(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # where the tests themselves run in the background, SIGINT is ignored, and that
-        # is inherited
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     seen = ""
     while "scene" not in seen and running.poll() is None:  # the bar: it is composing

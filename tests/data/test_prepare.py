@@ -661,9 +661,6 @@ class Bar(prepare.tqdm):
             os.{blow}
 
 prepare.tqdm = Bar
-# where the tests themselves run in the background, SIGINT is ignored, and that is
-# inherited
-signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(["prepare", *sys.argv[1:]]))
 """
 
