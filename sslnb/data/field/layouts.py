@@ -274,25 +274,25 @@ def _index(root, layout):
 def _scan(folder, layout, suffixes, found):
     """Add the files of a folder to {clip: path}; directories are read, files are not."""
     frame = layout.frame if suffixes is FRAMES else None
-    of_frames = ".mp4" if layout.nested else ""
+    known = {*suffixes, ".mp4" if layout.nested else ""} if frame else suffixes
 
-    def suffix_of(entry):
-        if entry.name.startswith("."):  # hidden: macOS's copies, half-written files
-            return None
-        return os.path.splitext(entry.name)[1].lower()
+    def is_hidden(entry):  # macOS's copies, half-written files
+        return entry.name.startswith(".")
 
-    def is_other(entry):
-        suffix = suffix_of(entry)
-        known = suffix is None or suffix in suffixes or (frame and suffix == of_frames)
-        return not known
+    def enter(entry):
+        return layout.nested and not is_hidden(entry) and _suffix(entry) not in known
 
-    for entry in walk(folder, is_other if layout.nested else lambda entry: False):
-        suffix = suffix_of(entry)
-        if suffix in suffixes:
-            _add(found, _named(entry.name, entry.path), entry.path, suffixes)
-        elif frame and suffix == of_frames:
-            path = os.path.join(entry.path, frame)
-            _add(found, _named(entry.name, entry.path), path, suffixes)
+    for entry in walk(folder, enter):
+        suffix = _suffix(entry)
+        if is_hidden(entry) or suffix not in known:
+            continue
+        # what is no file of a clip is a folder of frames, of which one is the clip's
+        path = entry.path if suffix in suffixes else os.path.join(entry.path, frame)
+        _add(found, _named(entry.name, entry.path), path, suffixes)
+
+
+def _suffix(entry):
+    return os.path.splitext(entry.name)[1].lower()
 
 
 def _add(found, name, path, suffixes):

@@ -50,6 +50,12 @@ def show(figure: Figure, alt: str) -> None:
     plt.close(figure)
 
 
+def legend_below(figure: Figure, ax: Axes) -> None:
+    """One legend for all panels, below them, of what is labelled in one of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+
+
 def update(live: DisplayHandle, figure: Figure, alt: str) -> None:
     """Let a display that is there already show a figure, and close it."""
     live.update(figure, metadata={"image/png": {"alt": alt}})

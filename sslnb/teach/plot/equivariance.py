@@ -21,6 +21,7 @@ from sslnb.teach.plot.base import (
     RED,
     SIGNED,
     SKY,
+    legend_below,
     show_heatmap,
     show_image,
 )
@@ -371,17 +372,8 @@ def over_setting(
             ax.set_ylim(0, 1.06 * runs[name].max())
         names = [v if isinstance(v, str) else f"{v:,g}" for v in values]
         ax.set_xticks(range(len(values)), names, fontsize=9)
-    _legend_below(figure, axes[0, 0])
+    legend_below(figure, axes[0, 0])
     return figure
-
-
-def _legend_below(figure, ax):
-    figure.legend(
-        *ax.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-    )
 
 
 def by_variant(
@@ -418,5 +410,5 @@ def by_variant(
     for weight, face in zip(weights, ("white", "grey")):
         look = {"color": "grey", "mfc": face, "label": f"$λ_{{geo}}$ = {weight:g}"}
         axes[0, -1].plot([], [], "o", **look)
-    _legend_below(figure, axes[0, -1])
+    legend_below(figure, axes[0, -1])
     return figure

@@ -19,6 +19,7 @@ from sslnb.teach.plot.base import (
     PINK,
     RED,
     Array,
+    legend_below,
     show_heatmap,
     show_image,
 )
@@ -59,7 +60,7 @@ def levels(
         ax.set(title=_title(score), ylabel=label)
         ax.set_xticks(range(len(rows)), rows)
         seaborn.despine(ax=ax)
-    _legend(figure, axes[0])
+    legend_below(figure, axes[0][0])
     return figure
 
 
@@ -139,11 +140,6 @@ def _difference(ax, y, score, name, k):
     )
 
 
-def _legend(figure, axes):
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-
-
 def few_and_all(
     found: Compared,
     pairs: Mapping[str, tuple[str, str]],
@@ -167,7 +163,7 @@ def few_and_all(
         ax.minorticks_off()
         seaborn.despine(ax=ax)
     np.atleast_1d(axes)[0].set_ylabel(f"{_title(score)}, per cent")
-    _legend(figure, np.atleast_1d(axes))
+    legend_below(figure, np.atleast_1d(axes)[0])
     return figure
 
 
@@ -228,5 +224,5 @@ def activations(models: Mapping[str, Mapping[str, Array]]) -> Figure:
             seaborn.ecdfplot(x=values, ax=ax, color=color, lw=2, label=sound)
         ax.set(title=name, xlabel="maximum of the map", ylabel="fraction of maps below")
         seaborn.despine(ax=ax)
-    _legend(figure, axes[0])
+    legend_below(figure, axes[0][0])
     return figure
