@@ -25,6 +25,7 @@ from sslnb.teach.plot.base import (
     SKY,
     Array,
     grid,
+    legend_below,
     show_heatmap,
     show_image,
     show_overlap,
@@ -101,7 +102,7 @@ def success_curves(ciou: Mapping[str, Tensor]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
     left.hist(model, np.arange(21) / 20, color=SKY)
     left.axvline(0.5, color=RED, label="0.5: a success")
-    left.axvline(float(model.mean()), color=BLACK, ls=":", label="mean")
+    left.axvline(float(model.mean()), color=BLUE, ls="--", label="mean")
     left.set(title="cIoU of each clip", xlabel="cIoU", ylabel="clips")
     left.legend(fontsize=9)
     for name, values in ciou.items():
@@ -217,8 +218,7 @@ def listening(
             ylim=(len(sets) - 0.5, -0.5),
         )
         ax.grid(axis="x", color="0.92")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    legend_below(figure, axes[0, 0])
     figure.suptitle("What the fitting sound adds to a score, 95 % intervals")
     return figure
 
