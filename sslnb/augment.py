@@ -101,8 +101,8 @@ def apply_appearance(images: Tensor, draw: dict[str, Tensor]) -> Tensor:
 
 def grey(images: Tensor) -> Tensor:
     """Luma (B, 1, H, W) of images (B, 3, H, W)."""
-    weights = torch.tensor(GREY, device=images.device, dtype=images.dtype)
-    return torch.einsum("bchw,c->bhw", images, weights)[:, None]
+    weights = torch.tensor([GREY], device=images.device, dtype=images.dtype)  # (1, 3)
+    return (weights @ images.flatten(2)).unflatten(2, images.shape[2:])
 
 
 def rotate_hue(images: Tensor, turns: Tensor) -> Tensor:
