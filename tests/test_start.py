@@ -47,6 +47,15 @@ SLOW = {"torchvision", "scipy", "seaborn", "sympy", "torch._dynamo", "onnxscript
     ],
 )
 def test_what_commands_import_loads_nothing_slow_but_torch(names):
+    assert SLOW.isdisjoint(loaded_by(names))
+
+
+def test_notebooks_begin_without_scipys_statistics_and_seaborn():
+    found = loaded_by("teach.plot teach.exercises teach.equivariance teach.learning")
+    assert {"scipy.stats", "seaborn"}.isdisjoint(found)
+
+
+def loaded_by(names):
     code = "".join(f"import sslnb.{name}; " for name in names.split())
     done = subprocess.run(
         [sys.executable, "-c", f"{code}import sys; print(*sys.modules)"],
@@ -55,7 +64,7 @@ def test_what_commands_import_loads_nothing_slow_but_torch(names):
         text=True,
         check=True,
     )
-    assert SLOW.isdisjoint(done.stdout.split())
+    return done.stdout.split()
 
 
 # --- Binder, dev container --------------------------------------------------

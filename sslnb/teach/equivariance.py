@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from sslnb import augment, consistency, localise
@@ -212,7 +212,7 @@ def gain(
     pooled = float((runs.var() * (runs.count() - 1)).sum()) / freedom
     error = (pooled * sum(1 / runs.count()[weight] for weight in weights)) ** 0.5
     value = runs.mean()[weights[1]] - runs.mean()[weights[0]]
-    return float(value), float(student.ppf(0.975, freedom)) * error
+    return float(value), float(stdtrit(freedom, 0.975)) * error
 
 
 def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:

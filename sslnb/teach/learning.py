@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from scipy.stats import t
+from scipy.special import stdtrit
 from torch import Tensor
 
 from sslnb.experiments.measure import measure
@@ -32,7 +32,7 @@ def step_errors(scores: Tensor) -> Tensor:
 
 def margins(scores: Tensor) -> list[tuple[float, float]]:
     """Scores (M, S) to each of M − 1 steps and half its 95 % interval (Student's t)."""
-    factor = float(t.ppf(0.975, scores.shape[1] - 1))
+    factor = float(stdtrit(scores.shape[1] - 1, 0.975))
     return [(value, factor * error) for value, error in step_errors(scores).tolist()]
 
 

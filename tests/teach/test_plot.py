@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn
 import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -14,6 +15,7 @@ from sslnb.data import load_scenes, soundstamps
 from sslnb.data.media import LAPTOP_AUDIO, RELEASE_AUDIO, normalise
 from sslnb.losses import equivariance_loss
 from sslnb.teach import plot
+from sslnb.teach.plot.base import OURS
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,15 @@ def test_a_table_has_a_line_for_each_row():
     assert found == (
         "| split | clips |\n| --- | --- |\n| `train` | 47 |\n| `wild` | 23 |"
     )
+
+
+def test_the_style_is_seaborns():
+    ours = dict(plt.rcParams)
+    with plt.rc_context():
+        plt.rcdefaults()
+        seaborn.set_theme(style="ticks", palette=plot.PALETTE, rc=OURS)
+        theirs = dict(plt.rcParams) | {"backend": ours["backend"]}
+    assert ours == theirs
 
 
 def test_each_mask_has_a_colour_of_its_own():

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from scipy.stats import nct, norm, t
+from scipy.special import nctdtr, ndtri, stdtrit
 
 from sslnb.teach.exercises.exercise import Exercise, uniform
 
@@ -68,10 +68,10 @@ def _results():
 
 def _power(seeds, size, spread, tails=2):
     """How often a paired t-test at 5 % from so many seeds finds a change of this size."""
-    limit = t.ppf(1 - 0.05 / tails, seeds - 1)
-    shift = abs(size) / spread * math.sqrt(seeds)
-    wrong_side = nct.cdf(-limit, seeds - 1, shift) if tails == 2 else 0.0
-    return 1 - nct.cdf(limit, seeds - 1, shift) + wrong_side
+    limit = stdtrit(seeds - 1, 1 - 0.05 / tails)
+    shift = abs(float(size)) / spread * math.sqrt(seeds)
+    wrong_side = nctdtr(seeds - 1, shift, -limit) if tails == 2 else 0.0
+    return 1 - nctdtr(seeds - 1, shift, limit) + wrong_side
 
 
 def _seeds(spread, size, power, tails=2):
@@ -81,7 +81,7 @@ def _seeds(spread, size, power, tails=2):
 
 
 def _seeds_normal(pilot, size, power):
-    z = norm.ppf(0.975) + norm.ppf(power)
+    z = ndtri(0.975) + ndtri(power)
     return max(2, math.ceil((z * float(pilot.std()) / size) ** 2))
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
@@ -19,6 +18,7 @@ from sslnb.teach.plot.base import (
     PINK,
     RED,
     Array,
+    despine,
     legend_below,
     show_heatmap,
     show_image,
@@ -59,7 +59,7 @@ def levels(
         label = "error, lower is better" if score in ERRORS else "per cent"
         ax.set(title=_title(score), ylabel=label)
         ax.set_xticks(range(len(rows)), rows)
-        seaborn.despine(ax=ax)
+        despine(ax)
     legend_below(figure, axes[0][0])
     return figure
 
@@ -108,7 +108,7 @@ def differences(
         ax.set_yticks(range(len(rows)), rows)
         if error:
             ax.invert_xaxis()
-        seaborn.despine(ax=ax)
+        despine(ax)
     axes[0, 0].invert_yaxis()
     marks = [
         Line2D([], [], ls="", marker=MARKS[k], color=PALETTE[k], label=where)
@@ -161,7 +161,7 @@ def few_and_all(
         ax.set(title=f"on {where}", xlabel="training clips", xscale="log")
         ax.set_xticks(counts, map(str, counts))
         ax.minorticks_off()
-        seaborn.despine(ax=ax)
+        despine(ax)
     np.atleast_1d(axes)[0].set_ylabel(f"{_title(score)}, per cent")
     legend_below(figure, np.atleast_1d(axes)[0])
     return figure
@@ -181,7 +181,7 @@ def validation(runs: Mapping[str, Sequence[tuple[Array, Array]]], label: str) ->
         ax.plot(epochs, mean, color=PALETTE[k], lw=2.5, label=name)
     ax.set(xlabel="epoch", ylabel=label)
     ax.legend(frameon=False)
-    seaborn.despine(ax=ax)
+    despine(ax)
     return figure
 
 
@@ -215,6 +215,8 @@ def activations(models: Mapping[str, Mapping[str, Array]]) -> Figure:
 
     models: {model: {sound: maxima (N,)}}; a curve says how many maps peak below a value.
     """
+    import seaborn  # a second, and only here
+
     figure, axes = plt.subplots(
         1, len(models), figsize=(3.1 * len(models), 3.2), squeeze=False, sharey=True
     )
@@ -223,6 +225,6 @@ def activations(models: Mapping[str, Mapping[str, Array]]) -> Figure:
         for color, (sound, values) in zip(colors, sounds.items()):
             seaborn.ecdfplot(x=values, ax=ax, color=color, lw=2, label=sound)
         ax.set(title=name, xlabel="maximum of the map", ylabel="fraction of maps below")
-        seaborn.despine(ax=ax)
+        despine(ax)
     legend_below(figure, axes[0][0])
     return figure

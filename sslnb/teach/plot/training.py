@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from sslnb.teach.plot.base import (
     PINK,
     RED,
     Array,
+    despine,
     grid,
     show_heatmap,
     show_image,
@@ -82,7 +82,7 @@ def schedules(
     for ax in axes:
         ax.set(xlabel="epochs done", xlim=(0, len(alphas)))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        seaborn.despine(ax=ax)
+        despine(ax)
     return figure
 
 
@@ -132,7 +132,7 @@ def curves(
         if name in (limits or {}):
             ax.set_ylim(*(limits or {})[name])
         ax.xaxis.get_major_locator().set_params(integer=True)
-        seaborn.despine(ax=ax)
+        despine(ax)
     if len(found) > 1:
         figure.legend(
             found.values(), found, loc="outside lower center", ncols=6, frameon=False
@@ -233,7 +233,7 @@ def shares(parts: Mapping[str, float], title: str, label: str) -> Figure:
     ax.bar_label(bars, [f"{value:.0%}" for value in parts.values()], padding=3)
     ax.set(title=title, xlabel=label, xlim=(0, 1))
     ax.invert_yaxis()
-    seaborn.despine(ax=ax)
+    despine(ax)
     return figure
 
 
