@@ -40,7 +40,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 run: $(STAMP)
 	@$(SSLNB) doctor --quiet
-	@echo "Running the notebooks into runs/: about 10 minutes on two CPU cores."
+	@echo "Running the notebooks into runs/: 10 to 15 minutes on two CPU cores."
 	@$(SSLNB) run $(ARGS)
 
 check: $(STAMP)
@@ -51,7 +51,7 @@ check: $(STAMP)
 	$(SSLNB) lint
 
 test: check
-	@echo "Running every check: about 30 minutes on two CPU cores."
+	@echo "Running every check: 30 to 45 minutes on two CPU cores."
 	$(PYTEST) -m "not slow" tests
 	$(PYTEST) -m slow -v -o console_output_style=times tests
 	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
