@@ -83,4 +83,4 @@ def test_the_readme_says_which_promises_are_not_kept():
         "The series runs while you have a coffee",
     ]
     told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert "not kept: the speed of the training step in fp32, and `make run` within" in told
+    assert "not kept: the speed of the training step in fp32, and `make run`" in told
