@@ -380,19 +380,23 @@ def smooth(features: Tensor, sigma: float, shift: float = 0.0) -> Tensor:
         return features
     height, width = features.shape[2:]
     x = features.permute(0, 2, 3, 1)  # (B, h, w, C): as channels-last features lie
-    # two small matrix products: a third of the time that convolutions by channel take
-    x = _averages(height, sigma, shift).to(x) @ x.flatten(2)  # (B, h, wC)
-    x = _averages(width, sigma, shift).to(x) @ x.unflatten(2, (width, -1))
+    # two small matrix products, which take less time than convolutions by channel
+    x = _averages(height, sigma, shift, x) @ x.flatten(2)  # (B, h, wC)
+    x = _averages(width, sigma, shift, x) @ x.unflatten(2, (width, -1))
     return x.permute(0, 3, 1, 2)
 
 
-def _averages(cells: int, sigma: float, shift: float) -> Tensor:
-    """(cells, cells): the weight that each cell, a row, gives to every cell of a line."""
+def _averages(cells: int, sigma: float, shift: float, like: Tensor) -> Tensor:
+    """(cells, cells): the weight that each cell, a row, gives to every cell of a line.
+
+    like: a tensor whose dtype and device it has.
+    """
     radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1)
-    weights = torch.softmax(-0.5 * ((offsets - shift) / sigma).square(), 0)
-    seen = (torch.arange(cells)[:, None] + offsets).clamp(0, cells - 1)
-    return weights @ F.one_hot(seen, cells).to(weights)
+    offsets = torch.arange(-radius, radius + 1, device=like.device)
+    weights = torch.softmax(-0.5 * ((offsets - shift) / sigma).square(), 0).to(like)
+    cell = torch.arange(cells, device=like.device)[:, None]
+    seen = (cell + offsets).clamp(0, cells - 1)
+    return weights @ F.one_hot(seen, cells).to(like)
 
 
 def stride(config: ModelConfig) -> int:
