@@ -457,6 +457,12 @@ def test_two_runs_do_not_pack_into_one_folder(folder, whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("early", [True, False])
+# torch raises at once, where its signal finds the main thread: where that starts the
+# thread which feeds the worker, the new thread ends with a traceback beside the error
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in thread started by"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
 def test_a_worker_that_dies_ends_the_run(folder, whole, tmp_path, early):
     """At once when it starts, while another does; or when both are at work."""
     stuck = blocking(folder, [5, CHUNK + 5])
