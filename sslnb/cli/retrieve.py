@@ -12,7 +12,6 @@ from sslnb.cli.options import (
     Device,
     Listed,
     Progress,
-    Seed,
     SkipDamaged,
     Split,
     bar,
@@ -38,7 +37,7 @@ def retrieve(
     listed: Listed = None,
     skip_damaged: SkipDamaged = False,
     count: Annotated[PositiveInt | None, default(f"{SCENES}, or all of wild")] = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, default("0")] = None,
     average: Literal["query", "class"] = "query",
     device: Device = "auto",
     progress: Progress = True,
@@ -55,6 +54,7 @@ def retrieve(
         split: of SoundStamps, instead of a folder
         classes: vggsound.csv: the classes of a folder's clips
         count: scenes of --split
+        seed: of the scenes that --split composes
         average: over all queries, or within every class and then over the classes
     """
     if (clips is None) == (split is None):
@@ -63,14 +63,18 @@ def retrieve(
         raise CycloptsError(
             msg="--count is for --split; --list names the clips of a folder"
         )
-    if split and (classes or listed):
-        raise CycloptsError(msg="--classes and --list are for a folder of CLIPS")
+    if split is None and seed is not None:
+        raise CycloptsError(msg="--seed is for --split: of a folder nothing is drawn")
+    if split and (classes or listed or skip_damaged):
+        raise CycloptsError(
+            msg="--classes, --list and --skip-damaged are for a folder of CLIPS"
+        )
     need(clips, checkpoint, classes, listed)
     from sslnb.retrieve import embed_clips, retrieval_scores
 
     model = open_model(checkpoint, device)
     if split:
-        labels, batches = _scenes(model.config, split, count, seed, progress)
+        labels, batches = _scenes(model.config, split, count, seed or 0, progress)
     else:
         labels, batches = _folder(
             model.config, clips, classes, listed, skip_damaged, progress
