@@ -128,9 +128,10 @@ class Block(nn.Module):
 
 
 def encoder(channels: int, config: ModelConfig, pool: bool) -> nn.Sequential:
-    """A ResNet without its head: (B, channels, H, W) to (B, 8 · width, h, w), ≥ 0.
+    """A ResNet without its head: (B, channels, H, W) to (B, C, h, w), ≥ 0.
 
-    pool: whether a max-pool follows the first convolution.
+    C is 8 · width of four stages, and half of that for each that is missing. pool:
+    whether a max-pool follows the first convolution.
     """
     width = config.width
     layers: list[nn.Module] = [
@@ -261,7 +262,8 @@ class SoundLocaliser(nn.Module):
         size = (self.config.image_size, self.config.image_size)
         if images.shape[2:] == size:
             return images
-        return F.interpolate(images, size, mode="bilinear", antialias=True)
+        resized = F.interpolate(images, size, mode=self.config.resample, antialias=True)
+        return resized.clamp(0, 1)  # bicubic overshoots
 
     def save(self, folder: str | Path, **card: Any) -> None:
         """Write model.safetensors, and model.json with the configuration and `card`."""
@@ -401,7 +403,9 @@ def _averages(cells: int, sigma: float, shift: float, like: Tensor) -> Tensor:
 
 def stride(config: ModelConfig) -> int:
     """Pixels of the image from one cell of the response map to the next."""
-    return 2 * (2 if config.pool else 1) * math.prod(config.strides)
+    return (
+        2 * (2 if config.pool else 1) * math.prod(config.strides[: len(config.blocks)])
+    )
 
 
 def respond(v: Tensor, a: Tensor) -> Tensor:

@@ -44,8 +44,11 @@ def rank(
             f"exclude_self needs query and gallery to be the same clips; "
             f"there are {len(query)} and {len(gallery)}"
         )
-    length = len(gallery) - exclude_self if k is None else k
-    few = length + SPARE <= min(FEW, len(gallery) - exclude_self)
+    most = len(gallery) - exclude_self
+    if k is not None and not 1 <= k <= most:
+        raise ValueError(f"k is {k}; need 1 to {most}, the clips that can be found")
+    length = most if k is None else k
+    few = length + SPARE <= min(FEW, most)
     few &= torch.get_float32_matmul_precision() == "highest"  # else no bound on errors
     gallery = F.normalize(gallery.double(), dim=1)
     single = gallery.float()

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from sslnb.model import (
     encoder,
     respond,
     smooth,
+    stride,
 )
 
 
@@ -162,8 +163,8 @@ def seen(network, size, cell):
 
 def test_a_cell_of_the_laptop_encoder_sees_less_than_the_image():
     reach, jump = 1, 1  # 7 × 7, then one block a stage of two 3 × 3
-    for kernel, stride in [(7, 2)] + [(3, s) for s in (1, 1, 2, 1, 2, 1, 1, 1)]:
-        reach, jump = reach + (kernel - 1) * jump, jump * stride
+    for kernel, step in [(7, 2)] + [(3, s) for s in (1, 1, 2, 1, 2, 1, 1, 1)]:
+        reach, jump = reach + (kernel - 1) * jump, jump * step
     assert (reach, jump) == (83, 8)
     assert seen(encoder(3, PRESETS["laptop"], pool=False), 192, 12) == reach
     assert reach < PRESETS["laptop"].image_size
@@ -276,6 +277,28 @@ def test_a_clip_has_the_same_map_alone_and_in_a_batch():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("blocks", [(1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)])
+def test_a_cell_lies_a_stride_from_the_next_however_many_stages(blocks):
+    model = SoundLocaliser(replace(PRESETS["laptop"], blocks=blocks))
+    cells = model.embed_image(torch.zeros(1, 3, 96, 96)).shape[-1]
+    assert stride(model.config) * cells == 96
+
+
+@pytest.mark.parametrize("how", ["BILINEAR", "BICUBIC"])
+def test_images_are_resized_as_their_configuration_says(how):
+    config = replace(PRESETS["laptop"], resample=how.lower())
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 150, 200)).astype(np.uint8)
+    fitted = SoundLocaliser(config).fit(torch.from_numpy(pixels)[None])[0].numpy()
+    assert fitted.min() >= 0 and fitted.max() <= 1
+    for pillows in ("BILINEAR", "BICUBIC"):
+        planes = [
+            Image.fromarray(plane).resize((96, 96), Image.Resampling[pillows])
+            for plane in pixels
+        ]
+        difference = np.abs(255 * fitted - np.array(planes)).mean()
+        assert (difference < 0.5) == (pillows == how)  # Pillow rounds twice
+
+
 def test_images_and_sounds_of_other_sizes_pass():
     model = tiny().eval()
     images, _ = batch(2, 1, 48)

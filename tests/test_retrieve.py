@@ -77,6 +77,13 @@ def test_no_clip_finds_itself_with_exclude_self():
     ]
 
 
+@pytest.mark.parametrize("k, own, most", [(0, False, 4), (5, False, 4), (4, True, 3)])
+def test_no_more_are_ranked_than_can_be_found(k, own, most):
+    x = on_a_circle(0, 10, 30, 180)
+    with pytest.raises(ValueError, match=f"k is {k}; need 1 to {most}"):
+        rank(x, x, exclude_self=own, k=k)
+
+
 def test_only_the_own_item_is_left_out_however_far_it_is():
     sounds, pictures = on_a_circle(0, 90, 180), on_a_circle(180, 270, 0)
     order = rank(sounds, pictures, exclude_self=True)

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 RESAMPLES = 2_000  # then an interval's ends are exact to 5 % of its half width
 AT_ONCE = 1_000_000  # clips drawn in one batch: 8 MB a score
-STEPS = np.arange(21) / 20  # thresholds of AUC; k · 0.05 exceeds 0.45, 0.65 and 0.9
+STEPS = np.arange(21) / 20  # thresholds of AUC; k · 0.05 may exceed k / 20
 
 
 class Score(NamedTuple):
@@ -54,7 +54,8 @@ def area(success: np.ndarray) -> np.ndarray:
 
 def of_ciou(ciou: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
     """{"cIoU", "AUC"}: each clip's contribution (N,); the scores are their means."""
-    return {f"{prefix}cIoU": ciou >= 0.5, f"{prefix}AUC": area(ciou[:, None] >= STEPS)}
+    steps = STEPS.astype(ciou.dtype)  # 0.45 in single precision is less than in double
+    return {f"{prefix}cIoU": ciou >= 0.5, f"{prefix}AUC": area(ciou[:, None] >= steps)}
 
 
 def resample(

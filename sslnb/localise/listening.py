@@ -128,8 +128,10 @@ def compare_sounds(
 def other_class(labels: list[str | None], draws: int = 1, seed: int = 0) -> Tensor:
     """Indices (draws, N) of clips of another class than each clip's, drawn evenly.
 
-    ValueError where a label is None, or all are the same.
+    ValueError where a label is None, all are the same, or nothing is to be drawn.
     """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; need 1 or more")
     if None in labels:
         raise ValueError(f"the label of clip {labels.index(None)} is not known")
     names, number = np.unique(np.array(labels), return_inverse=True)

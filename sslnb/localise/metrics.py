@@ -53,7 +53,8 @@ def resize(responses: Tensor) -> Tensor:
         raise ValueError(
             f"responses have shape {tuple(responses.shape)}; need (N, h, w), N ≥ 1"
         )
-    responses = responses.float()
+    if responses.dtype != torch.float64:  # whose offset may be large
+        responses = responses.float()
     bad = ~responses.flatten(1).isfinite().all(1)
     if bad.any():
         raise ValueError(
@@ -61,7 +62,7 @@ def resize(responses: Tensor) -> Tensor:
         )
     low, high = responses.aminmax(dim=1, keepdim=True)
     low, high = low.amin(2, keepdim=True), high.amax(2, keepdim=True)
-    responses = (responses - low) / (high - low).clamp(min=1e-12)
+    responses = ((responses - low) / (high - low).clamp(min=1e-12)).float()
     p = F.interpolate(responses[:, None], (SIZE, SIZE), mode="bilinear")[:, 0]
     low, high = p.amin((1, 2), keepdim=True), p.amax((1, 2), keepdim=True)
     return (p - low) / (high - low).clamp(min=1e-12)

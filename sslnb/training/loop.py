@@ -33,9 +33,9 @@ from sslnb.training.report import EpochReport
 from sslnb.training.state import TrainState
 from sslnb.training.step import (
     Branches,
+    at_model_size,
     compile_encoders,
     paired_loss,
-    random_crop,
     total_loss,
     two_views,
 )
@@ -110,10 +110,9 @@ def train(
 
 def train_epochs(config, state, branches, feed, val, save, progress):
     """The loop itself: trains what `state` holds, epoch by epoch; yields their metrics."""
-    size, device = state.model.config.image_size, feed.device
     for epoch in range(len(state.history), config.epochs):
         strength = strength_at(config, epoch)  # of T_app and T_mask
-        generator = torch.Generator(device).manual_seed(epoch_seed(config, epoch))
+        generator = torch.Generator(feed.device).manual_seed(epoch_seed(config, epoch))
         batches = shuffled_batches(config, epoch, len(feed))
         steps = len(batches) * config.epochs
         local = [index[parallel.local_slice(len(index))] for index in batches]
@@ -123,7 +122,7 @@ def train_epochs(config, state, branches, feed, val, save, progress):
             for batch, data in zip(batches, progress(feed.batches(local, similar))):
                 index, images, spectrograms, other = data
                 report.begin_step(index)
-                images = random_crop(images, size, generator, len(batch)) / 255
+                images = at_model_size(config, images, generator, len(batch))
                 if other is not None:
                     spectrograms = augment.mix(spectrograms, other, alpha)  # eq. 4
                 views = two_views(
@@ -133,6 +132,7 @@ def train_epochs(config, state, branches, feed, val, save, progress):
                 report.add(loss, terms, len(batch))
                 rate = learning_rate_at(config, report.step, steps)
                 state.update(loss, rate)  # backward, and one step of Adam
+                report.end_step()
             metrics = report.means()
             checked = is_checked(config, epoch)
             if parallel.is_main() and checked:

@@ -26,7 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "geo_weight"), (0, math.inf)),
     **dict.fromkeys(("warmup", "ema_decay", "scale_p", "curriculum", "crop"), (0, 1)),
     **dict.fromkeys(("tau", "temperature"), (1e-6, math.inf)),
-    "seed": (0, 2**63 - 1),
+    "seed": (0, 2**32 - 1),  # an epoch's is a multiple of it, in 64 bits
     "rotation": (0, 180),
     "mix_alpha": (0, 1),
     "smooth": (0, 100),
@@ -100,7 +100,8 @@ class TrainConfig:
     )
     views: Literal["paper", "release"] = setting(
         "paper",
-        "two views as in figure 2, or as in the released code (training/released.py)",
+        "two views as in figure 2, or as in the released code, with its own T_geo, masks "
+        "and border, from the first epoch on (training/released.py)",
     )
     crop: tuple[float, float] = setting(
         (0.3, 1.0),
@@ -131,7 +132,7 @@ class TrainConfig:
     precision: Literal["bf16", "fp32"] = setting(
         "bf16",
         "of the encoders, or fp32; the losses and the search for similar sounds "
-        "are always in fp32",
+        "are always in fp32 (on a GPU, PyTorch convolves fp32 in TF32)",
     )
 
     def __post_init__(self):
@@ -150,6 +151,23 @@ class TrainConfig:
         for name, (ok, need) in right.items():
             if not ok:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; need {need}")
+        if self.views == "release":
+            self._check_released()
+
+    def _check_released(self):
+        """The released code's views have these parts, and no such settings."""
+        if not {"app", "geo", "mask"} <= set(self.parts):
+            raise ValueError(
+                f"model is {self.model!r}, which views='release' would augment as 'D'; "
+                "need D, E or F"
+            )
+        of_ours = ("crop", "scale_p", "rotation", "separate_masks", "mask_border")
+        for default in (f for f in fields(self) if f.name in of_ours):
+            if getattr(self, default.name) != default.default:
+                raise ValueError(
+                    f"{default.name} is {getattr(self, default.name)!r}, but "
+                    f"views='release' has its own: leave it at {default.default!r}"
+                )
 
     @classmethod
     def from_preset(cls, preset: str, **changes: Any) -> "TrainConfig":

@@ -4,6 +4,7 @@
 ...     for index, images, spectrograms, other in feed.batches(steps):
 ...         report.begin_step(index)
 ...         report.add(loss, terms, batch)
+...         report.end_step()
 >>> report.means()                     # {"epoch": 1, "loss": …, "contrastive": …}
 """
 
@@ -24,7 +25,7 @@ class EpochReport:
 
     def __init__(self, config: TrainConfig, epoch: int, steps: int, feed: Feed):
         self.config, self.epoch, self.feed = config, epoch, feed
-        self.step = self.next_step = epoch * steps  # over the whole run
+        self.step = epoch * steps  # over the whole run
         self.index: Tensor | tuple = ()
         self.sums: dict[str, Tensor] = {}
         self.clips = 0
@@ -33,8 +34,11 @@ class EpochReport:
 
     def begin_step(self, index: Tensor) -> None:
         """A step on the clips `index` begins."""
-        self.step, self.index = self.next_step, index
-        self.next_step += 1
+        self.index = index
+
+    def end_step(self) -> None:
+        """It is done, and no clips are to blame until the next one begins."""
+        self.step, self.index = self.step + 1, ()
 
     def add(self, loss: Tensor, terms: dict[str, Tensor], batch: int) -> None:
         """Add a step's loss and terms, scalars of one process, over `batch` clips in all.
@@ -70,11 +74,12 @@ class EpochReport:
         found = next((kind for kind in kinds if isinstance(error, kind)), None)
         if found is None:
             return
-        clips = ", ".join(self.feed.names[i] for i in self.index) or "none yet"
+        clips = ", ".join(self.feed.names[i] for i in self.index)
+        where = f"clips {clips}" if clips else "between two batches"
         right = "fix the cause, then resume"
         if found is FloatingPointError:
             right = "lower --learning-rate (rate in notebook 05), and train anew"
         raise found(
-            f"{error}; at step {self.step}, epoch {self.epoch + 1}; clips {clips}; "
+            f"{error}; at step {self.step}, epoch {self.epoch + 1}; {where}; "
             f"{self.config}. The last complete state is intact: {right}"
         ) from error

@@ -9,7 +9,7 @@ so that a step is the same however many processes there are.
 """
 
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -76,19 +76,36 @@ def local(draw, batch: int):
     return draw[parallel.local_slice(batch)]
 
 
+def at_model_size(config: TrainConfig, images: Tensor, generator, batch: int) -> Tensor:
+    """Images (b, 3, S', S'), uint8, as large as the model's, in [0, 1].
+
+    A random crop, or for the released code's views, which crop it anyway, the whole.
+    batch: clips of the whole batch, of which these are this process's.
+    """
+    size = PRESETS[config.preset].image_size
+    if config.views == "release":
+        return _resized(images, size) / 255
+    return random_crop(images, size, generator, batch) / 255
+
+
 def random_crop(images: Tensor, size: int, generator, batch: int) -> Tensor:
     """A random crop of size × size pixels of each of images (b, 3, S, S).
 
-    The paper's 224² of 256² show 77 % of an image. Images whose sides are larger than
-    that asks for by more than a third are first resized, so that their crops do too.
+    Ours: the paper resizes images to 224² (section 4.1). Crops of 224² of 256² show 77 %
+    of an image. Images whose sides are larger than that asks for by more than a third are
+    first resized, so that their crops do too.
     """
     larger = round(size * 256 / 224)
     if images.shape[-1] > larger * 4 / 3:
-        images = F.interpolate(
-            images.float(), (larger, larger), mode="bilinear", antialias=True
-        )
+        images = _resized(images, larger)
     corners = augment.draw_crops(batch, images.shape[-1], size, generator)
     return augment.crop(images, local(corners, batch), size)
+
+
+def _resized(images, size):
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
 
 
 def two_images(config: TrainConfig, images, generator, strength=1.0, batch=None):
@@ -186,9 +203,13 @@ def paired_loss(config: TrainConfig, similarity: Tensor, own: Tensor | None = No
     """The loss of one branch over all pairs (b, B, h, w), in the configuration's form.
 
     own (b,): the column of each row's own sound, where processes share the batch.
+    Without it, the batch is this process's alone, and no other need take part.
     """
     if config.form == "attention":
         return attention_loss(similarity, config.temperature, own)
+    shared: dict[str, Any] = {}
+    if own is not None:
+        shared = {"own": own, "all_sum": parallel.all_sum}
     return contrastive_loss(
         similarity,
         config.form,
@@ -196,8 +217,7 @@ def paired_loss(config: TrainConfig, similarity: Tensor, own: Tensor | None = No
         config.epsilon_negative,
         config.tau,
         config.temperature,
-        own,
-        parallel.all_sum,
+        **shared,
     )
 
 

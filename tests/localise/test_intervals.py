@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from sslnb.localise import intervals
-from sslnb.localise.intervals import crossed, mean_scores, paired_differences
+from sslnb.localise.intervals import crossed, mean_scores, of_ciou, paired_differences
 
 FEW = 300  # resamples
 
@@ -147,6 +147,12 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
     assert apart[0].low < apart[1].high  # these overlap
     back = paired_differences(two, one, FEW, 0, photos)["x"]
     assert back == pytest.approx((-found.value, -found.high, -found.low))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_ciou_of_exactly_a_threshold_reaches_it_in_any_precision(dtype):
+    found = of_ciou(np.array([k / 20 for k in range(21)], dtype))["AUC"]
+    assert found == pytest.approx([(min(k + 0.5, 20)) / 20 for k in range(21)])
 
 
 def test_hits_and_misses_are_subtracted_as_numbers():

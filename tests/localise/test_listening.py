@@ -149,3 +149,5 @@ def test_one_photograph_has_no_interval():
 def test_clips_that_cannot_be_tested_are_refused(change, said):
     with pytest.raises(ValueError, match=said):
         listening_test(Model(True), replace(make_clips(), **change))
+    with pytest.raises(ValueError, match="draws is 0; need 1 or more"):
+        listening_test(Model(True), make_clips(), draws=0)

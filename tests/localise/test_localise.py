@@ -209,6 +209,15 @@ def test_ciou_equals_a_loop_where_annotators_disagree():
     assert ciou(maps, truth).tolist() == pytest.approx(hand, abs=1e-6)
 
 
+def test_an_offset_of_a_map_in_double_precision_changes_nothing():
+    """A range of 10⁻⁶ around 1000, which single precision cannot tell from a constant."""
+    maps = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
+    moved = 1_000 + 1e-6 * maps.double()
+    torch.testing.assert_close(
+        localise.resize(moved), localise.resize(maps), atol=1e-4, rtol=0
+    )
+
+
 def test_ciou_of_small_maps_equals_the_loop_on_scipys_resize():
     maps, truth = random_maps(3, 12), random_boxes(3, seed=2)
     large = scipy.ndimage.zoom(

@@ -760,6 +760,16 @@ def test_an_out_that_cannot_be_is_named(tmp_path, short, name, message):
         heat_video(Red(), short, tmp_path / name)
 
 
+@pytest.mark.parametrize("folder", ["heat.mp4", "heat.png"])
+def test_a_folder_in_the_place_of_an_output_is_named_and_nothing_is_written(
+    tmp_path, short, folder
+):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(IsADirectoryError, match=f"{folder} is a folder"):
+        heat_video(Red(), short, tmp_path / "heat.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+
+
 def test_the_video_itself_is_never_written_over(tmp_path, short):
     source = written(tmp_path / "a.mp4", short.read_bytes())
     (tmp_path / "link.mp4").symlink_to(source)

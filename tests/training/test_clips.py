@@ -11,7 +11,8 @@ from sslnb.model import PRESETS
 from sslnb.series import listing
 from sslnb.series.run import parameters_of
 from sslnb.training.clips import load_training
-from sslnb.training.step import random_crop
+from sslnb.training.recipe import TrainConfig
+from sslnb.training.step import at_model_size, random_crop
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_every_split_to_train_on_is_validated_on_val(split, tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("stored", [256, 512])
-def test_a_crop_shows_as_much_of_a_frame_as_the_papers(preset, stored):
+def test_a_crop_shows_as_much_of_a_frame_as_224_of_256(preset, stored):
     """Of an image that is brighter from left to right, brightness says what is seen."""
     size = PRESETS[preset].image_size
     ramp = torch.linspace(0, 255, stored).round().to(torch.uint8)
@@ -108,6 +109,17 @@ def test_a_crop_shows_as_much_of_a_frame_as_the_papers(preset, stored):
     assert crops.shape == (8, 3, size, size)
     seen = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]) / 255  # of a side
     assert (seen**2).numpy() == pytest.approx(0.77, abs=0.03)
+
+
+@pytest.mark.parametrize("views", ["paper", "release"])
+def test_the_released_codes_views_are_of_the_whole_image(views):
+    ramp = torch.linspace(0, 255, 256).round().to(torch.uint8).expand(2, 3, 256, 256)
+    config = TrainConfig.from_preset("paper", views=views)
+    images = at_model_size(config, ramp, torch.Generator(), 2)
+    assert images.shape == (2, 3, 224, 224)
+    seen = images[:, 0, 0, -1] - images[:, 0, 0, 0]  # of a side
+    need = {"paper": 223 / 255, "release": 1.0}[views]
+    assert seen.numpy() == pytest.approx(need, abs=0.005)
 
 
 @pytest.mark.parametrize("size, stored", [(224, 256), (96, 96), (96, 128)])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import ks_2samp
+from torchvision.transforms import RandomResizedCrop
 
 from sslnb.augment import in_frame, warp
 from sslnb.model import SoundLocaliser, respond
@@ -141,6 +143,46 @@ def test_a_process_has_its_slice_of_what_the_whole_batch_draws(rows):
         for one, other in zip((*found[0], *found[1]), (*whole[0], *whole[1])):
             torch.testing.assert_close(one, other[rows])
         torch.testing.assert_close(found[2], whole[2][rows])
+
+
+def test_crops_are_torchvisions():
+    """Areas and proportions, and where in the image, as RandomResizedCrop draws them."""
+    theta = released._draw_crops(4_000, torch.Generator().manual_seed(0))
+    assert not theta[:, 0, 1].any() and not theta[:, 1, 0].any()
+    assert (theta[:, 0, 0] < 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    wide, high = theta[:, 0, 0].abs(), theta[:, 1, 1]
+    left, top = (theta[:, 0, 2] - wide + 1) / 2, (theta[:, 1, 2] - high + 1) / 2
+    image = torch.empty(3, 1_000, 1_000)
+    torch.manual_seed(0)
+    drawn = [
+        RandomResizedCrop.get_params(image, [0.3, 1.0], [3 / 4, 4 / 3])
+        for _ in range(4_000)
+    ]
+    need = torch.tensor(drawn) / 1_000  # top, left, height, width
+    for found, right in zip((top, left, high, wide), need.T):
+        assert ks_2samp(found, right).pvalue > 0.01
+    assert ks_2samp(wide / high, need[:, 3] / need[:, 2]).pvalue > 0.01
+    assert ks_2samp(torch.ones(9), need[:, 3]).pvalue < 0.01  # the test can fail
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"model": "A"}, "model is 'A', which views='release' would augment as 'D'"),
+        ({"model": "C"}, "need D, E or F"),
+        (
+            {"rotation": 10.0},
+            r"rotation is 10.0, but views='release' has its own: .*30",
+        ),
+        ({"separate_masks": True}, "separate_masks is True"),
+        ({"mask_border": False}, "mask_border is False"),
+    ],
+)
+def test_settings_without_effect_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        TrainConfig(views="release", **change)
+    TrainConfig(**change)
+    TrainConfig(views="release", model="D")
 
 
 # --- L_geo

@@ -474,7 +474,24 @@ def test_a_loss_that_is_no_number_names_step_and_clips(
         next(train(TINY, clips, val, tmp_path))
 
 
-def test_a_full_disk_names_step_clips_and_settings(clips, val, tmp_path, monkeypatch):
+def test_a_batch_that_cannot_be_read_blames_none_before_it(
+    clips, val, tmp_path, monkeypatch
+):
+    """The second of two: its step, and no clip of the first."""
+
+    def gone(feed, *arguments):
+        yield next(batches(feed, *arguments))
+        raise OSError("disk gone")
+
+    batches = Feed.batches
+    monkeypatch.setattr(Feed, "batches", gone)
+    with pytest.raises(
+        OSError, match=r"disk gone; at step 1, epoch 1; between two batches; Train"
+    ):
+        next(train(TINY, clips, val, tmp_path))
+
+
+def test_a_full_disk_names_step_and_settings(clips, val, tmp_path, monkeypatch):
     run = train(TINY, clips, val, tmp_path)
     next(run)
 
@@ -485,7 +502,7 @@ def test_a_full_disk_names_step_clips_and_settings(clips, val, tmp_path, monkeyp
     with pytest.raises(
         OSError,
         match=r"state-0002.safetensors cannot be written .*No space"
-        r".*at step 3, epoch 2; clips train/0/.*TrainConfig\(.*resume",
+        r".*at step 4, epoch 2; between two batches; TrainConfig\(.*resume",
     ):
         next(run)
     assert [path.name for path in states(tmp_path)] == ["state-0001.safetensors"]
