@@ -54,7 +54,7 @@ test: check
 	@echo "Running every check: 30 to 45 minutes on two CPU cores."
 	$(PYTEST) -m "not slow" tests
 	$(PYTEST) -m slow -v -o console_output_style=times tests
-	$(PYTEST) --nbval --nbval-cell-timeout 300 --durations 10 notebooks
+	$(PYTEST) --nbval --nbval-cell-timeout 1200 --durations 10 notebooks
 
 lab: $(STAMP)
 	@$(SSLNB) lab $(ARGS)

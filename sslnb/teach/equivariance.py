@@ -217,17 +217,22 @@ def gain(
 
 def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
     """Sentences, in Markdown: what λ_geo changes, and which λ_geo is best at what."""
-    parts = []
-    for split in ("test", "unseen"):
-        gains = []
-        for name, (measure, factor, digits) in GAINS.items():
-            value, margin = gain(trial, (0.0, weight), split, measure)
-            sure = "**" if abs(value) > margin else ""
-            gains.append(
-                f"{name} by {sure}{factor * value:+.{digits}f} ± "
-                f"{factor * margin:.{digits}f}{sure}"
-            )
-        parts.append(f"on `{split}` {', '.join(gains)}")
+
+    def by(name, split, weight):
+        measure, factor, digits = GAINS[name]
+        value, margin = gain(trial, (0.0, weight), split, measure)
+        sure = "**" if abs(value) > margin else ""
+        numbers = (
+            f"{factor * value:+.{digits}f}".replace("-", "−"),
+            f"{factor * margin:.{digits}f}",
+        )
+        return f"{name} by {sure}{' ± '.join(numbers)}{sure}"
+
+    parts = [
+        f"on `{split}` {', '.join(by(name, split, weight) for name in GAINS)}"
+        for split in ("test", "unseen")
+    ]
+    heaviest = trial["weight"].max()
     means = trial.groupby(["split", "weight"]).mean(numeric_only=True)
     best = "; ".join(
         f"on `{split}` e(T_geo) is lowest at λ = {means.loc[split]['e_geo'].idxmin():g} "
@@ -236,7 +241,8 @@ def by_weight_text(trial: pd.DataFrame, weight: float = 20) -> str:
     )
     return (
         f"Going from λ = 0 to λ = {weight:g} changes {'; '.join(parts)} (AUC in "
-        "points; 95 % intervals over seeds; bold where they exclude zero). Of the means "
+        "points; 95 % intervals over seeds; bold where they exclude zero). λ = "
+        f"{heaviest:g} changes {by('AUC', 'test', heaviest)} on `test`. Of the means "
         f"over seeds, {best}."
     )
 

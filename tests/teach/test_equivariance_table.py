@@ -153,6 +153,7 @@ def test_a_gain_is_students_where_two_weights_are_compared(tried):
 def test_the_sentences_of_a_trial_follow_from_its_runs(tried):
     text = by_weight_text(tried[tried["variant"] == USUAL])
     assert "AUC by +45.0 ± " in text and "on `unseen`" in text  # two seeds say little
+    assert f"λ = {tried['weight'].max():g} changes AUC by" in text
     many = pd.concat([tried[tried["variant"] == USUAL]] * 9)
     assert "AUC by **+45.0 ± " in by_weight_text(many)  # many seeds would
     for split in ("test", "unseen"):

@@ -9,6 +9,7 @@ import pytest
 import seaborn
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.path import Path
 from PIL import Image
 
 from sslnb.data import load_scenes, soundstamps
@@ -425,7 +426,20 @@ def test_rotated_maps_show_where_the_foreground_should_be():
     shown = np.ma.masked_invalid(figure.axes[1].images[1].get_array())
     assert np.ma.getmaskarray(shown)[:, 3].all()  # out of frame
     assert np.allclose(shown[:, :3], maps[1, :, :3])
-    assert all(ax.collections for ax in figure.axes)  # contours
+    wanted = maps[0] > maps[0].median()
+    middles = [((x + 0.5) / 4, (y + 0.5) / 4) for y in range(4) for x in range(4)]
+    for ax, shift in zip(figure.axes, (0, 1, 0, 1)):
+        assert ax.get_xlim() == (0, 1) and ax.get_ylim() == (1, 0)
+        (line,) = ax.collections
+        rings = [
+            ring
+            for path in line.get_paths()
+            for ring in path.to_polygons(closed_only=False)
+        ]
+        assert all((ring[0] == ring[-1]).all() for ring in rings)
+        within = sum(Path(ring).contains_points(middles).astype(int) for ring in rings)
+        right = torch.nn.functional.pad(wanted[:, shift:], (0, shift))
+        assert (within % 2).tolist() == right.flatten().int().tolist()
 
 
 # --- notebook 03 ------------------------------------------------------------

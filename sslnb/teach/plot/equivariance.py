@@ -254,7 +254,7 @@ def rotated_maps(
     """A row a network: the maps of one image rotated by several angles, of which 0 is first.
 
     images T(I) (K, 3, S, S), normalised; theta (K, 2, 3); angles in degrees; maps
-    {network: Φ(T(I)) (K, h, w)}. White encloses where the foreground should be: the
+    {network: Φ(T(I)) (K, h, h)}. White encloses where the foreground should be: the
     cells of T(Φ(I)) above the median of Φ(I). Out-of-frame cells have no colour; a row
     has one colour scale.
     """
@@ -269,14 +269,17 @@ def rotated_maps(
         expected = augment.warp(found[:1].expand_as(found), theta)
         inside = augment.in_frame(theta, *found.shape[1:])
         span = {"low": found[inside].min().item(), "high": found[inside].max().item()}
-        at = (torch.arange(found.shape[-1]) + 0.5) / found.shape[-1]
+        cells = found.shape[-1]
+        at = (torch.arange(-1, cells + 1) + 0.5) / cells  # and one around the image
         for ax, photo, after, target, known, angle in zip(
             row, photos, found, expected, inside, angles
         ):
-            shown, wanted = (m.masked_fill(~known, torch.nan) for m in (after, target))
+            shown = after.masked_fill(~known, torch.nan)
             show_heatmap(ax, photo, shown, f"{angle:g}°", **span)
-            level = found[0].median().item()
-            ax.contour(at, at, wanted, [level], colors="white", linewidths=1.5)
+            wanted = F.pad((known & (target > found[0].median())).float(), [1] * 4)
+            ends = ax.get_xlim(), ax.get_ylim()
+            ax.contour(at, at, wanted, [0.5], colors="white", linewidths=1.5)
+            ax.set(xlim=ends[0], ylim=ends[1])
         row[0].set_ylabel(name)
     return figure
 
