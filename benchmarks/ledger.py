@@ -147,25 +147,32 @@ def newest(gpu=False):
 
 
 def table():
-    """The README's table: of every figure the newest row, on a CPU and on a GPU."""
+    """The README's table: of every figure the newest row, on a CPU and on a GPU.
+
+    Raised digits say on which machine, where there are several.
+    """
     found = {
-        (name, gpu): (f"{value:g}", row)
+        (name, gpu): (value, row)
         for gpu in BOTH
         for name, (value, row) in newest(gpu).items()
+        if name in ROWS
     }
+    used = {}  # machine -> days
+    for _, row in found.values():
+        used.setdefault(row["machine"], set()).add(row["day"])
+    marks = dict(zip(sorted(used), "¹²³⁴⁵⁶⁷⁸⁹")) if len(used) > 1 else {}
     lines = [f"| measured | CPU | {GPU} |", "|---|---|---|"]
     for name, (what, where) in ROWS.items():
-        cells = [
-            found.get((name, gpu), ("not measured" if gpu in where else "–",))[0]
-            for gpu in BOTH
-        ]
+        cells = []
+        for gpu in BOTH:
+            cell = "not measured" if gpu in where else "–"
+            if (name, gpu) in found:
+                value, row = found[name, gpu]
+                cell = f"{value:g} {marks.get(row['machine'], '')}".rstrip()
+            cells.append(cell)
         lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
-    used = {}  # machine -> days of the rows above
-    for (name, _), (_, row) in found.items():
-        if name in ROWS:
-            used.setdefault(row["machine"], set()).add(row["day"])
     machines = "; ".join(
-        f"{machine} ({', '.join(sorted(days))})"
+        f"{marks.get(machine, '')} {machine} ({', '.join(sorted(days))})".strip()
         for machine, days in sorted(used.items())
     )
     return "\n".join(

@@ -59,9 +59,16 @@ def claims(results: Results) -> str:
             where: results.compare(where, {"": contrast}, (score,))[""][score]
             for where in sets
         }
-        rows.append(_row(claim, _text(contrast), score, found))
+        row = _row(claim, _text(contrast), score, found)
+        row[-1] += _of_few(len(results.seeds(list(contrast))), "seeds")
+        rows.append(row)
     rows += _open_set(results) + [_mixing(results)]
     return table(["claim", "measured", "change, with its 95 % interval", "here"], rows)
+
+
+def _of_few(count: int, what: str) -> str:
+    """What a verdict is to say where it rests on so few of these: how many."""
+    return f" ({count} {what} only)" if count < 3 else ""
 
 
 def _text(contrast: Contrast) -> str:
@@ -110,6 +117,7 @@ def _open_set(results):
             row[-1] = {"**fails**": "**holds**", "**holds**": "**fails**"}.get(
                 row[-1], row[-1]
             )
+        row[-1] += _of_few(len(halves.seeds(list(contrast))), "draws of halves")
         rows.append(row)
     return rows
 

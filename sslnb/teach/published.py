@@ -184,7 +184,7 @@ def published_table() -> str:
         [p.name, p.trained, p.clips, pair(p.vggss), pair(p.flickr), p.source]
         for p in PUBLISHED
     ]
-    scored = ("VGG-SS clips", "VGG-SS: cIoU / AUC", "Flickr-SoundNet: cIoU / AUC")
+    scored = ("test clips", "VGG-SS: cIoU / AUC", "Flickr-SoundNet: cIoU / AUC")
     return table(["method", "trained on", *scored, "printed in"], rows)
 
 

@@ -111,6 +111,9 @@ def test_all_claims_are_judged_by_their_intervals(results):
     assert len(rows) == len(claims.CLAIMS) + 4
     lead = next(row for row in rows if "ahead of LVS (table 3)" in row)
     assert "**holds**" in lead  # made up twenty points apart
+    seeds = results.seeds(["F", "lvs"])
+    few = next(row for row in rows if "a fourteenth" in row)
+    assert "(2 seeds only)" in few and ("only" in lead) == (len(seeds) < 3)
     gained = re.findall(r"\+(\d+\.\d) \[", lead)
     assert all(abs(float(value) - 20) < 6 for value in gained)
     mask = next(row for row in rows if "masked sounds" in row)
