@@ -276,7 +276,6 @@ def test_a_clip_has_the_same_map_alone_and_in_a_batch():
     torch.testing.assert_close(alone[0, 0], model(images, spectrograms)[1, 2])
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("blocks", [(1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)])
 def test_a_cell_lies_a_stride_from_the_next_however_many_stages(blocks):
     model = SoundLocaliser(replace(PRESETS["laptop"], blocks=blocks))
@@ -299,6 +298,7 @@ def test_images_are_resized_as_their_configuration_says(how):
         assert (difference < 0.5) == (pillows == how)  # Pillow rounds twice
 
 
+@torch.no_grad()
 def test_images_and_sounds_of_other_sizes_pass():
     model = tiny().eval()
     images, _ = batch(2, 1, 48)

@@ -88,12 +88,13 @@ def heat_video(
         raise FileNotFoundError(f"there is no folder {out.parent} for {out.name}")
     if out.exists() and path.exists() and out.samefile(path):
         raise ValueError(f"out is {out}, which is the video itself; need another name")
-    for target in (out, out.with_suffix(".png")):
+    poster = out.with_suffix(".png")
+    for target in (out, poster):
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder; need another name for out")
     if fps is not None and not 0 < fps < math.inf:
         raise ValueError(f"fps is {fps}; need a number above 0")
-    source, poster = open_footage(path), out.with_suffix(".png")
+    source = open_footage(path)
     for target in (out, poster):
         remove_leftovers(target)
     count = min(source.count, math.ceil(source.seconds * (fps or CLOCK)))

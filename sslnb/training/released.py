@@ -3,10 +3,10 @@
     TrainConfig(views="release")
 
 Both branches see the same crop, of other proportions than the image, the same flip and
-the same T_app (`augment`'s, whose steps have a fixed order). Branch 2's image is branch 1's, warped:
-by one scale and one flip for the whole batch, and by a whole angle for each clip. Where
-the scale is 0.5, that image is then resized to half its size, too, so that its content
-covers a sixteenth of what it did. Out-of-frame cells count in L_geo. One coin decides
+the same T_app (`augment`'s, whose steps have a fixed order). Branch 2's image is branch
+1's, warped: by one scale and one flip for the whole batch, and by a whole angle for each
+clip. Where the scale is 0.5, that image is then resized to half its size, too, so that
+its content covers a sixteenth of what it did. Out-of-frame cells count in L_geo. One coin decides
 for both masks of the sound, and both branches hear the same.
 """
 
